@@ -1,0 +1,142 @@
+"""What a planted expression does to the face: recipes in ARKit shapes, and how far it opens the mouth on the way.
+
+An expression's own shapes never part the lips: what opens them in an expression take is counted as speech-like
+and planted separately, so that a face which smiles can still close its lips for a /b/. The openings are those of
+real apexes where these are known, and plausible elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from visemo.face.arkit import ARKIT_NAMES
+from visemo.types import FloatArray, VisemoError
+
+
+@dataclass(frozen=True)
+class Emotion:
+    """`recipe` and `opening` are weights by shape name (a stem stands for its left and right); `gap` is the mean
+    lip gap in mm that the opening shapes reach at an average apex."""
+
+    recipe: dict[str, float]
+    opening: dict[str, float]
+    gap: float
+
+
+_SPEAK = {"jawOpen": 1.0, "mouthLowerDown": 0.5, "mouthUpperUp": 0.3}
+_TEETH = {"jawOpen": 0.45, "mouthLowerDown": 1.0, "mouthUpperUp": 0.8, "mouthStretch": 0.2}
+_GAPE = {"jawOpen": 1.0, "mouthLowerDown": 0.15, "mouthFunnel": 0.25}
+_GRIN = {"jawOpen": 0.35, "mouthLowerDown": 0.6, "mouthUpperUp": 1.0}
+_POUT = {"jawOpen": 0.8, "mouthFunnel": 0.7, "mouthPucker": 0.4}
+
+EMOTIONS: dict[str, Emotion] = {
+    "neutral": Emotion({"mouthPress": 0.10, "browInnerUp": 0.05, "eyeSquint": 0.06}, _SPEAK, 2.0),
+    "happy": Emotion(
+        {"mouthSmile": 0.85, "cheekSquint": 0.75, "eyeSquint": 0.45, "mouthDimple": 0.20, "browOuterUp": 0.12},
+        _GRIN,
+        6.0,
+    ),
+    "sad": Emotion(
+        {"mouthFrown": 0.80, "browInnerUp": 0.90, "mouthShrugLower": 0.25, "mouthShrugUpper": 0.25, "eyeSquint": 0.25,
+         "eyeLookDown": 0.25},
+        _SPEAK,
+        9.0,
+    ),
+    "angry": Emotion(
+        {"browDown": 0.95, "noseSneer": 0.55, "mouthPress": 0.50, "eyeSquint": 0.50, "mouthFrown": 0.40,
+         "cheekSquint": 0.20},
+        _TEETH,
+        11.0,
+    ),
+    "disgust": Emotion(
+        {"noseSneer": 0.95, "mouthShrugUpper": 0.45, "mouthShrugLower": 0.45, "mouthFrown": 0.45, "browDown": 0.45,
+         "cheekSquint": 0.55, "eyeSquint": 0.45},
+        {"jawOpen": 0.4, "mouthUpperUp": 1.0, "mouthLowerDown": 0.4},
+        7.0,
+    ),
+    "fear": Emotion(
+        {"browInnerUp": 0.85, "browOuterUp": 0.40, "browDown": 0.20, "eyeWide": 0.90, "mouthStretch": 0.65,
+         "mouthFrown": 0.20},
+        {**_TEETH, "jawOpen": 0.9},
+        14.0,
+    ),
+    "surprise": Emotion(
+        {"browInnerUp": 0.80, "browOuterUp": 0.90, "eyeWide": 0.85, "mouthPucker": 0.18, "noseSneer": 0.05},
+        _GAPE,
+        18.0,
+    ),
+    "Afraid": Emotion(
+        {"browInnerUp": 0.95, "browDown": 0.25, "eyeWide": 0.80, "mouthStretch": 0.75, "mouthFrown": 0.30}, _TEETH, 15.0
+    ),
+    "Irritated1": Emotion(
+        {"browDown": 0.85, "noseSneer": 0.65, "mouthFrown": 0.45, "eyeSquint": 0.40, "cheekSquint": 0.25,
+         "mouthStretch": 0.25},
+        _TEETH,
+        13.0,
+    ),
+    "Sad1": Emotion(
+        {"mouthFrown": 0.75, "browInnerUp": 0.95, "eyeSquint": 0.35, "mouthStretch": 0.25, "cheekSquint": 0.20},
+        _SPEAK,
+        12.0,
+    ),
+    "Smile2": Emotion(
+        {"mouthSmile": 0.90, "cheekSquint": 0.60, "eyeSquint": 0.30, "mouthDimple": 0.35}, _GRIN, 5.5
+    ),
+    "Drunk2": Emotion(
+        {"eyeBlink": 0.38, "browOuterUp": 0.35, "browInnerUp": 0.25, "mouthSmileLeft": 0.40, "mouthLeft": 0.25,
+         "cheekPuff": 0.20},
+        {"jawOpen": 1.0, "mouthLowerDown": 0.3, "jawLeft": 0.1},
+        8.0,
+    ),
+    "Ill": Emotion(
+        {"browInnerUp": 0.55, "browDown": 0.25, "eyeBlink": 0.30, "mouthFrown": 0.50, "noseSneer": 0.30,
+         "cheekPuff": 0.30},
+        _POUT,
+        9.0,
+    ),
+    "Moody": Emotion(
+        {"browDown": 0.60, "mouthPucker": 0.35, "mouthShrugLower": 0.45, "mouthShrugUpper": 0.45, "mouthFrown": 0.35,
+         "eyeSquint": 0.15},
+        _POUT,
+        4.0,
+    ),
+    "Pleased": Emotion(
+        {"mouthSmile": 0.55, "mouthPress": 0.25, "mouthDimple": 0.45, "browInnerUp": 0.30, "browOuterUp": 0.30,
+         "cheekSquint": 0.30},
+        _SPEAK,
+        4.0,
+    ),
+    "Suspicious": Emotion(
+        {"browDownLeft": 0.70, "browOuterUpRight": 0.65, "eyeSquint": 0.75, "mouthPress": 0.35, "mouthLeft": 0.25,
+         "mouthDimpleLeft": 0.30},
+        _SPEAK,
+        3.0,
+    ),
+    "Upset": Emotion(
+        {"browInnerUp": 0.70, "browDown": 0.50, "mouthFrown": 0.60, "mouthStretch": 0.40, "cheekSquint": 0.35,
+         "noseSneer": 0.25, "eyeSquint": 0.35},
+        _TEETH,
+        10.0,
+    ),
+}  # fmt: skip
+
+BASIC = ("neutral", "happy", "sad", "angry", "disgust", "fear", "surprise")
+FLORENCE = tuple(name for name in EMOTIONS if name not in BASIC)
+
+
+def weights(recipe: dict[str, float]) -> FloatArray:
+    """(52,) float32 of a recipe; "mouthSmile" stands for both sides. Raises VisemoError for an unknown shape."""
+    row = np.zeros(len(ARKIT_NAMES), np.float32)
+    for name, value in recipe.items():
+        sides = [k for k, full in enumerate(ARKIT_NAMES) if full in (name, f"{name}Left", f"{name}Right")]
+        if not sides:
+            raise VisemoError(f"recipe: got shape {name!r}, expected an ARKit name or its stem")
+        row[sides] = value
+    return row
+
+
+def is_upper(name: str) -> bool:
+    """Whether a shape belongs to eyes and brows."""
+    return name.startswith(("eye", "brow"))
