@@ -1,0 +1,100 @@
+"""Single frames of a data set in memory, with all that a step of the fusion recipe wants to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from visemo.models import losses
+from visemo.models.fusion import Fusion
+from visemo.training.corpus import Recording
+from visemo.training.split import Split
+
+CHUNK = 256  # frames handled at a time
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBatch:
+    """B frames: what the encoder reads, and fields (B, n, 3) m at n chosen vertices."""
+
+    inputs: Tensor  # (B, 3, H, W) m geometry maps, or (B, V, 3) m for an encoder without
+    moved: Tensor  # displacements
+    leak: Tensor  # the part of them that belongs to the other factor; zero without a split
+    rest_curvature: Tensor  # `losses.curvature` of the sequence's neutral
+
+
+@dataclass(frozen=True, eq=False)
+class FramePool:
+    """N frames of one kind of takes."""
+
+    frames: Tensor  # (N, V, 3) float16 m
+    inputs: Tensor  # (N, 3, H, W) float16 m, or `frames`
+    rows: Tensor  # (N,) into rest_curvature
+    rest_curvature: Tensor  # (R, V, 3) m
+    leaks: Tensor  # (N, P) coordinates of the other factor's part, m
+    directions: Tensor  # (P, V, 3), whose coordinates these are
+
+    def batch(self, chosen: Tensor, vertices: Tensor, device: torch.device, factor: Tensor | None = None) -> FrameBatch:
+        """Frames `chosen` (B,) at `vertices` (n,), each scaled by its factor (B,): displacements are linear."""
+        scale = torch.ones(len(chosen)) if factor is None else factor
+        directions = self.directions[:, vertices]
+        leak = ((scale[:, None] * self.leaks[chosen]) @ directions.flatten(1)).view(len(chosen), -1, 3)
+        moved = scale[:, None, None] * self.frames[chosen[:, None], vertices].float()
+        seen = self.inputs[chosen].float()
+        seen = seen * scale.view(-1, *[1] * (seen.ndim - 1))
+        rest = self.rest_curvature[self.rows[chosen][:, None], vertices]
+        return FrameBatch(*(tensor.to(device) for tensor in (seen, moved, leak, rest)))
+
+    def whole(self, vertices: Tensor, device: torch.device) -> FrameBatch:
+        """All frames at `vertices`."""
+        return self.batch(torch.arange(len(self.frames)), vertices, device)
+
+    def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All frames and their leaks, (n, V, 3) float32 m."""
+        for frames, leaks in zip(self.frames.split(CHUNK), self.leaks.split(CHUNK)):
+            yield frames.float(), (leaks @ self.directions.flatten(1)).view(frames.shape)
+
+
+def draw_pool(
+    recordings: Sequence[Recording], limit: int, seed: int, *, model: Fusion, laplacian: Tensor, split: Split | None
+) -> FramePool:
+    """A random sample of single frames, each take giving its share.
+
+    Parameters
+    ----------
+    recordings : takes of one kind
+    limit : frames in all; 0 takes every frame
+    model : whose encoders will read them
+    split : divides every frame; without one nothing leaks
+    """
+    frames, rows = _sample(recordings, limit, seed)
+    subjects = list(dict.fromkeys((r.store.folder, r.take.subject) for r in recordings))
+    owner = torch.tensor([subjects.index((r.store.folder, r.take.subject)) for r in recordings])
+    stores = {r.store.folder: r.store for r in recordings}
+    neutrals = torch.from_numpy(np.stack([stores[folder].neutral(subject) for folder, subject in subjects]))
+    inputs = frames
+    if model.config.geometry_map:
+        inputs = torch.cat([model.geomap.to_map(chunk.float()).half() for chunk in frames.split(CHUNK)])
+    leaks, directions = torch.zeros(len(frames), 0), torch.zeros(0, *frames.shape[1:])
+    if split is not None:
+        matrix = split.slow if recordings[0].take.kind == "speech" else split.spoken
+        leaks = torch.cat([split.motion.coordinates(chunk.float()) @ matrix for chunk in frames.split(CHUNK)])
+        directions = split.motion.directions.view(-1, *frames.shape[1:])
+    return FramePool(frames, inputs, owner[rows], losses.curvature(laplacian, neutrals), leaks, directions)
+
+
+def _sample(recordings: Sequence[Recording], limit: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Frames (N, V, 3) float16 m, and for each the row of its recording (N,)."""
+    random = np.random.default_rng(seed)
+    share = min(1.0, limit / sum(r.frames for r in recordings)) if limit else 1.0
+    frames, rows = [], []
+    for row, recording in enumerate(recordings):
+        count = max(1, round(share * recording.frames))
+        chosen = np.sort(random.choice(recording.frames, count, replace=False))
+        frames.append(torch.from_numpy(recording.motion()[chosen]).half())
+        rows.append(torch.full((count,), row))
+    return torch.cat(frames), torch.cat(rows)

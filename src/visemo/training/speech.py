@@ -1,0 +1,321 @@
+"""The recipe `speech`: FaceFormer on recorded speech, as published or small and quick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from visemo.evaluate.metrics import lve
+from visemo.face.face import Face
+from visemo.geometry.regions import vertex_weights
+from visemo.models.audio_encoder import AudioEncoderConfig, MelEncoder
+from visemo.models.checkpoint import save_model
+from visemo.models.speech_motion import SpeechMotion, SpeechMotionConfig
+from visemo.training.corpus import Corpus, Recording, thin
+from visemo.training.loop import Plan, choose_device, cosine, fit, open_run
+from visemo.training.pca import MotionBasis, principal_motion
+from visemo.types import VisemoError
+from visemo.units import FPS, MM_PER_M, SAMPLE_RATE
+
+AHEAD = round(0.25 * SAMPLE_RATE)  # samples after a window, which an encoder with look-ahead may read
+SILENCE = "pau"
+
+
+@dataclass(frozen=True)
+class SpeechRecipe:
+    """How the speech model is trained; `paper()` and `default()` are the two presets.
+
+    steps, horizon : optimiser steps, and the step at which the falling learning rate reaches its
+        floor (0 keeps it constant); apart, so that a run can be stopped early or prolonged
+    rate, warmup, clip : learning rate, steps of its rise, largest gradient norm (0: any)
+    batch, window : windows per step and their frames; window 0 takes one whole sequence per step
+    context : frames of sound before a window that the encoder hears
+    basis_size : coordinates of the corpus' motion basis that are predicted; 0 predicts vertices
+    lips : weight of the lip vertices in that basis (eyes and brows 2, rest 1)
+    velocity : weight of the error of frame-to-frame differences
+    phones : weight of the auxiliary loss that names the phone heard at each frame
+    gain, hiss, tilt : audio augmentation: largest change of level (dB), loudest noise (dB under
+        speech; 0 for none), largest one-pole high- or low-pass coefficient
+    uniform_style : share of windows with the mean of all speakers' styles, for voices never met
+    encoder : settings of AudioEncoderConfig that differ from its own defaults
+    pretrained : folder or name of a published wav2vec 2.0; empty starts it at random
+    validate_takes : held-out sequences that a validation decodes, free-running and whole
+    """
+
+    steps: int
+    horizon: int = 0
+    rate: float = 1e-4
+    warmup: int = 0
+    clip: float = 0.0
+    batch: int = 1
+    window: int = 0
+    context: int = 0
+    basis_size: int = 0
+    lips: float = 4.0
+    velocity: float = 0.0
+    phones: float = 0.0
+    gain: float = 0.0
+    hiss: float = 0.0
+    tilt: float = 0.0
+    uniform_style: float = 0.0
+    encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "wav2vec2"})
+    pretrained: str = ""
+    split: str = "faceformer"
+    validate_every: int = 200
+    validate_takes: int = 24
+    save_every: int = 200
+    patience: int = 0
+    seed: int = 0
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.window == 0) != (self.batch == 1 and self.basis_size == 0):
+            raise VisemoError(
+                f"speech recipe: got batch {self.batch}, window {self.window}, basis_size {self.basis_size}, "
+                "expected whole sequences one at a time without a basis, or windows with one"
+            )
+
+    @classmethod
+    def paper(cls, steps: int = 31_400) -> SpeechRecipe:
+        """FaceFormer: 100 epochs over 314 sequences, batch 1, MSE on vertices, Adam 1e-4."""
+        return cls(steps, validate_every=314, save_every=314)
+
+    @classmethod
+    def default(cls, steps: int = 2000) -> SpeechRecipe:
+        """Log-mel encoder, windows of three seconds, 48 motion coordinates."""
+        return cls(
+            steps, horizon=2000, rate=2e-3, warmup=100, clip=1.0, batch=32, window=90, context=20, basis_size=48,
+            lips=12.0, velocity=4.0, phones=0.2, gain=6.0, hiss=25.0, tilt=0.5, uniform_style=0.25,
+            encoder={"kind": "mel"},
+        )  # fmt: skip
+
+
+def train_speech(
+    recipe: SpeechRecipe,
+    data: Sequence[Path | str],
+    face: Face,
+    run: Path | str,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+) -> dict[str, float]:
+    """Train the speech model on the speech takes of `data` and leave it in `run`/model.
+
+    Returns
+    -------
+    {"score", "step"}: free-running lip vertex error (mm) on held-out sequences, and where it was reached
+
+    Raises
+    ------
+    VisemoError
+        for data of another face or without speech, and as `open_run` and `fit`
+    """
+    corpus = Corpus(data, face, recipe.split)
+    where = choose_device(device)
+    settings = {"kind": "speech", "recipe": asdict(recipe), "data": corpus.facts}
+    run = open_run(run, settings, resume)
+    torch.manual_seed(recipe.seed)
+    task = (WindowTask if recipe.window else SequenceTask)(recipe, corpus, where)
+    plan = Plan(
+        recipe.steps, recipe.validate_every, recipe.save_every, recipe.patience, recipe.clip, recipe.seed,
+        recipe.tensorboard,
+    )  # fmt: skip
+    with _threads(1 if recipe.window else torch.get_num_threads()):
+        return fit(task, run, plan)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with `count` threads: a window is unrolled in thousands of small products, which threads only slow."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _SpeechTask:
+    """What both presets share: the network, validation, and the model folder."""
+
+    def __init__(self, recipe: SpeechRecipe, corpus: Corpus, device: torch.device) -> None:
+        self.recipe, self.corpus, self.device = recipe, corpus, device
+        self.recordings = corpus.takes("train", "speech")
+        held = corpus.takes("val", "speech")
+        self.held = held[:: max(1, len(held) // recipe.validate_takes)][: recipe.validate_takes]
+        self.phone_names = self._phone_names() if recipe.phones else ()
+        self.model = SpeechMotion(self._config())
+        if recipe.pretrained:
+            from visemo.models.wav2vec2 import Wav2Vec2Encoder, load_pretrained
+
+            if not isinstance(self.model.audio_encoder, Wav2Vec2Encoder):
+                raise VisemoError("pretrained: got an encoder of kind mel, expected wav2vec2")
+            load_pretrained(self.model.audio_encoder, recipe.pretrained)
+        self.model.to(device)
+        learned = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(learned, lr=recipe.rate)
+        self.lips = torch.from_numpy(np.asarray(corpus.face.regions["lips"], np.int64))
+
+    def _config(self) -> SpeechMotionConfig:
+        encoder = {**self.recipe.encoder, "phone_classes": len(self.phone_names)}
+        subjects = tuple(dict.fromkeys(r.take.subject for r in self.recordings))
+        return SpeechMotionConfig(
+            vertices=len(self.corpus.face.template),
+            subjects=subjects,
+            audio=AudioEncoderConfig(**encoder),
+            basis_size=self.recipe.basis_size,
+        )
+
+    def _phone_names(self) -> tuple[str, ...]:
+        return tuple(sorted({SILENCE} | {segment.name for r in self.recordings for segment in r.phones()}))
+
+    def rate(self, step: int) -> float:
+        recipe = self.recipe
+        return recipe.rate * (cosine(step, recipe.horizon, recipe.warmup) if recipe.horizon else 1.0)
+
+    def validate(self) -> dict[str, float]:
+        """Free-running lip vertex error (mm) over whole held-out sequences."""
+        weight, bias = self.model.output_basis()
+        lips = self.lips.to(self.device)
+        weight, bias = weight[:, lips].flatten(1), bias[lips].flatten()
+        errors = []
+        for recording in self.held:
+            samples = torch.from_numpy(recording.audio().samples).to(self.device)
+            latents = self.model.latents(samples, self.style(recording.take.subject), recording.frames)
+            spoken = (latents @ weight + bias).view(len(latents), -1, 3).cpu().numpy()
+            truth = np.asarray(recording.motion()[:, self.lips.numpy()], np.float32)
+            errors.append(lve(spoken, truth, np.arange(len(lips), dtype=np.int32)))
+        return {"score": float(np.mean(errors))}
+
+    def style(self, subject: str) -> Tensor:
+        """One-hot style of a training speaker, the mean of all styles for anybody else."""
+        subjects = self.model.config.subjects
+        if subject in subjects:
+            return self.model.style_of(subject)
+        return torch.full((len(subjects),), 1.0 / len(subjects), device=self.device)
+
+    def write(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        training = {"speech": {**facts, "recipe": asdict(self.recipe), "data": self.corpus.facts}}
+        save_model(folder, self.corpus.face, speech=self.model, training=training)
+
+
+class SequenceTask(_SpeechTask):
+    """As published: one whole sequence per step, mean squared error on vertices in metres."""
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        random = np.random.default_rng([self.recipe.seed, step // len(self.recordings)])  # an order per epoch
+        recording = self.recordings[random.permutation(len(self.recordings))[step % len(self.recordings)]]
+        frames = min(recording.frames, self.model.config.max_frames)
+        truth = torch.from_numpy(np.array(recording.motion()[:frames])).float().to(self.device)
+        samples = recording.audio().samples[: round(frames / FPS * SAMPLE_RATE)]
+        style = self.style(recording.take.subject)
+        spoken = self.model(torch.from_numpy(samples).to(self.device)[None], style[None], frames)
+        loss = F.mse_loss(spoken[0], truth.flatten(1))  # the neutral, added to both, cancels
+        return {"loss": loss, "rms_mm": loss.detach().sqrt() * MM_PER_M}
+
+
+class WindowTask(_SpeechTask):
+    """Random windows in the coordinates of the corpus' own motion basis, kept in memory."""
+
+    def __init__(self, recipe: SpeechRecipe, corpus: Corpus, device: torch.device) -> None:
+        super().__init__(recipe, corpus, device)
+        if not isinstance(self.model.audio_encoder, MelEncoder):  # others judge a window as if it were a clip
+            raise VisemoError(f"encoder: got {recipe.encoder} with windows, expected kind mel; use window 0")
+        self.encoder = self.model.audio_encoder
+        motion = self._motion_basis()
+        self.model.motion_basis.copy_(motion.basis)
+        self.variance = (motion.deviation * MM_PER_M).square().to(device)  # (P,) mm^2 of a unit of each coordinate
+        dual = motion.dual
+        self.targets = [torch.cat([b.flatten(1) @ dual for b in r.blocks()]) for r in self.recordings]
+        self.sounds = [self._sound(r) for r in self.recordings]
+        self.labels = [self._labels(r) for r in self.recordings] if recipe.phones else []
+        lengths = np.array([len(t) for t in self.targets], np.float64)
+        self.chance = lengths / lengths.sum()
+
+    def _motion_basis(self) -> MotionBasis:
+        face = self.corpus.face
+        omega = torch.from_numpy(vertex_weights(face.regions, len(face.template), lips=self.recipe.lips))
+        stride = thin(self.recordings, 12_000)
+        size = self.recipe.basis_size
+        motion = principal_motion(
+            lambda: (b for r in self.recordings for b in r.blocks(stride)), size, omega, self.recipe.seed
+        )
+        if len(motion.deviation) < size:
+            raise VisemoError(
+                f"basis_size: got {size}, expected at most the {len(motion.deviation)} dimensions of the data"
+            )
+        return motion
+
+    def _sound(self, recording: Recording) -> Tensor:
+        """The whole take at the level that the encoder expects, with silence around for windows at its ends."""
+        samples = self.encoder.normalise(torch.from_numpy(recording.audio().samples)[None])[0]
+        before = round(self.recipe.context / FPS * SAMPLE_RATE)
+        after = round(self.recipe.window / FPS * SAMPLE_RATE) + AHEAD
+        return F.pad(samples, (before, after))
+
+    def _labels(self, recording: Recording) -> Tensor:
+        """(T,) index of the phone heard at each frame."""
+        labels = np.full(recording.frames, self.phone_names.index(SILENCE))
+        for name, start, end in recording.phones():
+            labels[round(start * FPS) : round(end * FPS)] = self.phone_names.index(name)
+        return torch.from_numpy(labels)
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        samples, targets, labels, valid, style = self._batch(np.random.default_rng([self.recipe.seed, step]))
+        recipe = self.recipe
+        encoder = self.encoder
+        features = encoder.encode(samples, recipe.context + recipe.window)[:, recipe.context :]
+        spoken = self.model.unroll(features, style)
+        position = self._mean_square(spoken - targets, valid)
+        velocity = self._mean_square((spoken - targets).diff(dim=1), valid[:, 1:])
+        losses = {"position_mm2": position, "velocity_mm2": velocity}
+        loss = position + recipe.velocity * velocity
+        if recipe.phones:
+            naming = F.cross_entropy(encoder.phone_logits(features).flatten(0, 1), labels.flatten())
+            losses["phones"] = naming
+            loss = loss + recipe.phones * naming
+        return {"loss": loss, **losses}
+
+    def _mean_square(self, error: Tensor, valid: Tensor) -> Tensor:
+        """Omega-weighted mean square displacement, mm^2, of an error (B, T, P) in coordinates."""
+        return ((error.square() @ self.variance) * valid).sum() / valid.sum()
+
+    def _batch(self, random: np.random.Generator) -> tuple[Tensor, ...]:
+        """Sound (B, S), targets (B, T, P), phones (B, T), valid (B, T), style (B, n)."""
+        windows = [
+            self._window(int(row), random) for row in random.choice(len(self.targets), self.recipe.batch, p=self.chance)
+        ]
+        return tuple(torch.stack(column).to(self.device) for column in zip(*windows))
+
+    def _window(self, row: int, random: np.random.Generator) -> tuple[Tensor, ...]:
+        recipe, target = self.recipe, self.targets[row]
+        start = int(random.integers(max(1, len(target) - recipe.window + 1)))
+        stop = min(start + recipe.window, len(target))
+        missing = recipe.window - (stop - start)
+        first = round(start / FPS * SAMPLE_RATE)
+        length = round((recipe.context + recipe.window) / FPS * SAMPLE_RATE) + AHEAD
+        heard = self._augment(self.sounds[row][first : first + length], random)
+        labels = F.pad(self.labels[row][start:stop], (0, missing)) if self.labels else torch.zeros(recipe.window)
+        valid = torch.arange(recipe.window) < stop - start
+        style = self.style("" if random.random() < recipe.uniform_style else self.recordings[row].take.subject)
+        return heard, F.pad(target[start:stop], (0, 0, 0, missing)), labels, valid, style.cpu()
+
+    def _augment(self, samples: Tensor, random: np.random.Generator) -> Tensor:
+        """Another level, another microphone, some hiss: (S,) -> (S,)."""
+        recipe = self.recipe
+        level = 10 ** (random.uniform(-recipe.gain, recipe.gain) / 20)
+        slope = random.uniform(-recipe.tilt, recipe.tilt)
+        heard = level * (samples - slope * F.pad(samples, (1, -1)))
+        if recipe.hiss:
+            strength = 10 ** (-random.uniform(recipe.hiss, 3 * recipe.hiss) / 20)
+            noise = torch.from_numpy(random.standard_normal(len(samples), np.float32))
+            heard = heard + strength * noise
+        return heard

@@ -1,0 +1,262 @@
+"""The recipes on a toy corpus: they learn, resume to the bit, refuse what they cannot use, and make a model."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from toy_corpus import LABELS, make_toy_store
+from visemo.data.dataset import open_store
+from visemo.face.maps import geometry_map
+from visemo.models.checkpoint import load_model, load_parts
+from visemo.models.fusion import Fusion, FusionConfig
+from visemo.training.fusion import FusionTask
+from visemo.training.recipes import FusionRecipe, SpeechRecipe, assemble, train_fusion, train_speech
+from visemo.training.speech import SequenceTask
+from visemo.types import VisemoError
+
+SMALL_WAV2VEC = {
+    "kind": "wav2vec2",
+    "sizes": {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
+        "conv_dim": [8] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2,
+        "mask_time_prob": 0.2, "mask_time_length": 2,
+    },
+}  # fmt: skip
+
+RECIPES = {
+    "speech default": (
+        train_speech,
+        replace(
+            SpeechRecipe.default(20), batch=3, window=30, context=5, basis_size=6, validate_takes=2,
+            encoder={"kind": "mel", "width": 16, "bands": 20, "dilations": (1, 2)},
+        ),
+    ),
+    "speech paper": (train_speech, replace(SpeechRecipe.paper(20), encoder=SMALL_WAV2VEC, validate_takes=1)),
+    "fusion default": (
+        train_fusion,
+        replace(FusionRecipe.default(20), speech_shapes=4, expression_shapes=4, batch=8, pool=300, vertices=200),
+    ),
+    "fusion paper": (
+        train_fusion, replace(FusionRecipe.paper(20), speech_shapes=4, expression_shapes=4, batch=4, shrink=0.3),
+    ),
+    "fusion without a map": (
+        train_fusion,
+        replace(FusionRecipe.default(20), geometry_map=False, speech_shapes=4, expression_shapes=4, batch=8, pool=300),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Small products on a busy machine: threads would wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def store(tiny_face, tmp_path_factory):
+    return make_toy_store(tmp_path_factory.mktemp("toy") / "store", tiny_face)
+
+
+@pytest.fixture(scope="module")
+def little_store(tiny_face, tmp_path_factory):
+    return make_toy_store(tmp_path_factory.mktemp("toy") / "little", tiny_face, subjects=3, takes=1)
+
+
+def losses(run):
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [(row["step"], row["loss"]) for row in rows if "loss" in row]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_twenty_steps_equal_ten_and_ten_resumed(name, little_store, tiny_face, tmp_path):
+    (train, recipe), store = RECIPES[name], little_store
+    recipe = replace(recipe, validate_every=8, save_every=6)
+    train(recipe, [store], tiny_face, tmp_path / "whole", device="cpu")
+    train(replace(recipe, steps=10), [store], tiny_face, tmp_path / "parts", device="cpu")
+    train(recipe, [store], tiny_face, tmp_path / "parts", resume=True, device="cpu")
+    runs = tmp_path / "whole", tmp_path / "parts"
+    first, second = (torch.load(run / "checkpoint.pt", weights_only=True) for run in runs)
+    for key, value in first["model"].items():
+        assert torch.equal(value, second["model"][key]), key
+    for key, state in first["optimizer"]["state"].items():
+        assert all(torch.equal(value, second["optimizer"]["state"][key][n]) for n, value in state.items())
+    assert losses(runs[0]) == losses(runs[1]) and len(losses(runs[0])) == 20
+    assert np.isfinite([loss for _, loss in losses(runs[0])]).all()
+    weights = [(run / "model" / "model.safetensors").read_bytes() for run in runs]
+    assert weights[0] == weights[1]
+
+
+@pytest.fixture(scope="module")
+def runs(store, tiny_face, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("speech default", "fusion default"):
+        train, recipe = RECIPES[name]
+        train(replace(recipe, steps=60), [store], tiny_face, folder / name.split()[0], device="cpu")
+    return folder
+
+
+def test_two_runs_become_a_model(runs, store, tiny_face, tmp_path):
+    assemble(runs / "speech", runs / "fusion", tiny_face, tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    assert set(model.expressions.names) == {"neutral", *LABELS}
+    assert model.speech.config.subjects == ("S00", "S01")  # of six, two validate and two test
+    facts = model.config["training"]
+    assert facts["speech"]["steps"] == 60 and facts["fusion"]["data"][0]["licence"] == "Apache-2.0"
+    opened = open_store(store)
+    train = opened.split("faceformer")["train"]
+    with torch.no_grad():
+        for id in train:
+            motion = torch.from_numpy(np.array(opened.motion(id))).float()
+            spoken = opened.sequence(id).kind == "speech"
+            encode = model.fusion.encode_speech if spoken else model.fusion.encode_expression
+            assert torch.cat(encode(motion), dim=1).abs().max() < 1.01  # engines clamp weights at 1
+    held = model.expressions.sample("happy", 90)[0]
+    smile = torch.from_numpy(held) @ model.fusion.basis[4:].detach().flatten(1)
+    smile = smile.view(90, -1, 3)[45].numpy()
+    truth = tiny_face.shape("mouthSmileLeft") + tiny_face.shape("mouthSmileRight")
+    assert np.corrcoef(smile.ravel(), truth.ravel())[0, 1] > 0.95
+
+
+def test_assembling_the_wrong_runs_is_refused(runs, tiny_face, tmp_path):
+    from visemo.face.library import load_face
+
+    with pytest.raises(VisemoError, match="got runs of other kinds, expected a speech run and a fusion run"):
+        assemble(runs / "fusion", runs / "speech", tiny_face, tmp_path / "model")
+    with pytest.raises(VisemoError, match="got a run on face tiny, expected builtin"):
+        assemble(runs / "speech", runs / "fusion", load_face("builtin"), tmp_path / "model")
+    with pytest.raises(VisemoError, match=r"got no config.json, expected a model folder"):
+        assemble(tmp_path, runs / "fusion", tiny_face, tmp_path / "model")
+
+
+def test_the_speech_model_learns_to_open_the_mouth(runs):
+    rows = [json.loads(line) for line in (runs / "speech" / "log.jsonl").read_text().splitlines()]
+    scores = [row["val_score"] for row in rows if "val_score" in row]
+    assert scores[-1] < 0.8 * scores[0]  # the first is a face at rest
+
+
+def test_the_split_separates_better_than_the_published_objective(store, tiny_face, tmp_path_factory):
+    """Planted truth: the sum of two pure parts of a person never met; 1 is the error of adding the recordings."""
+    from visemo.evaluate.metrics import fused_ratio
+
+    opened = open_store(store)
+    ratios = {}
+    for objective in ("split", "paper"):
+        recipe = replace(RECIPES["fusion default"][1], objective=objective, steps=1)
+        run = tmp_path_factory.mktemp("ratio") / objective
+        train_fusion(recipe, [store], tiny_face, run, device="cpu")
+        fusion = load_parts(run / "model").fusion
+        found = []
+        for pair in [pair for pair in opened.pairs if pair.speech in opened.split("faceformer")["test"]]:
+            truth = opened.fused(pair)
+            speech = torch.from_numpy(np.array(opened.motion(pair.speech))).float()
+            worn = torch.from_numpy(np.array(opened.motion(pair.expression))).float()[truth.expression_frames]
+            with torch.no_grad():
+                weights = fusion.fuse(fusion.encode_speech(speech), fusion.encode_expression(worn), "fused")
+                fused = fusion.decode(weights).numpy()
+            found.append(fused_ratio(fused, (speech + worn).numpy(), truth.displacements))
+        ratios[objective] = float(np.mean(found))
+    assert ratios["split"] < 0.6
+    assert ratios["paper"] > 0.9
+
+
+def test_impossible_recipes_are_refused(store, tiny_face, tmp_path):
+    with pytest.raises(VisemoError, match="got network 'huge' and objective 'paper'"):
+        FusionRecipe(1, network="huge")  # type: ignore[arg-type]
+    with pytest.raises(VisemoError, match="shrink: got 2"):
+        FusionRecipe(1, shrink=2)
+    with pytest.raises(VisemoError, match="got batch 4, window 0, basis_size 0, expected whole sequences"):
+        SpeechRecipe(1, batch=4)
+    recipe = RECIPES["speech default"][1]
+    with pytest.raises(VisemoError, match="basis_size: got 5000, expected at most the"):
+        train_speech(replace(recipe, basis_size=5000), [store], tiny_face, tmp_path / "a", device="cpu")
+    with pytest.raises(VisemoError, match="with windows, expected kind mel"):
+        train_speech(replace(recipe, encoder=SMALL_WAV2VEC), [store], tiny_face, tmp_path / "b", device="cpu")
+    with pytest.raises(VisemoError, match="pretrained: got an encoder of kind mel"):
+        train_speech(replace(recipe, pretrained="x"), [store], tiny_face, tmp_path / "c", device="cpu")
+
+
+def test_unfit_data_is_refused(store, tiny_model, tiny_face, tmp_path):
+    from visemo.face.library import load_face
+
+    recipe = RECIPES["fusion default"][1]
+    with pytest.raises(VisemoError, match="data: got no store"):
+        train_fusion(recipe, [], tiny_face, tmp_path / "a")
+    with pytest.raises(VisemoError, match="prepare the data anew"):
+        train_fusion(recipe, [store], load_face("builtin"), tmp_path / "b")
+    with pytest.raises(VisemoError, match="got split 'none', expected one of"):
+        train_fusion(replace(recipe, split="none"), [store], tiny_face, tmp_path / "c")
+    assert not any(tmp_path.iterdir())  # nothing was begun
+
+
+def test_the_paper_recipes_are_the_published_ones():
+    speech, fusion = SpeechRecipe.paper(), FusionRecipe.paper()
+    assert (speech.batch, speech.window, speech.rate, speech.horizon, speech.basis_size) == (1, 0, 1e-4, 0, 0)
+    assert (fusion.batch, fusion.rate, fusion.objective, fusion.network) == (128, 3e-4, "paper", "paper")
+    assert fusion.network_config(10857) == FusionConfig.paper(10857)
+
+
+def test_the_published_speech_loss_is_the_mean_square_over_vertices(store, tiny_face):
+    from visemo.training.corpus import Corpus
+
+    corpus = Corpus([store], tiny_face, "faceformer")
+    task = SequenceTask(RECIPES["speech paper"][1], corpus, torch.device("cpu"))
+    task.model.eval()
+    names = {recording.take.id: recording for recording in task.recordings}
+    expected = {id: float(np.square(np.asarray(r.motion(), np.float32)).mean()) for id, r in names.items()}
+    found = [task.losses(step)["loss"].item() for step in range(len(names))]  # at first the network says nothing
+    np.testing.assert_allclose(sorted(found), sorted(expected.values()), rtol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["paper", "default"])
+def test_scale_of_the_input_is_the_scale_of_the_output(network, store, tiny_face):
+    """A half-size face is encoded as half the face, and noise is not blown up."""
+    from visemo.training.corpus import Corpus
+
+    recipe = replace(
+        FusionRecipe.paper(400), network=network, horizon=400, rate=1e-3, batch=16, speech_shapes=4,
+        expression_shapes=4, laplace=0.0, regularisation=0.0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    task = FusionTask(recipe, Corpus([store], tiny_face, "faceformer"), torch.device("cpu"))
+    for step in range(recipe.steps):
+        for group in task.optimizer.param_groups:
+            group["lr"] = task.rate(step) * group.get("share", 1.0)
+        loss = task.losses(step)["loss"]
+        task.optimizer.zero_grad()
+        loss.backward()
+        task.optimizer.step()
+    model = task.model.eval()
+    frames = task.pools["speech"].frames[::7].float()
+    frames = frames[frames.norm(dim=(1, 2)) > frames.norm(dim=(1, 2)).median()]
+
+    def faces(motion):
+        with torch.no_grad():
+            return model.decode(torch.cat(model.encode_speech(motion), dim=1))
+
+    whole = faces(frames)
+    for k in (0.25, 0.5, 1.5):
+        error = (faces(k * frames) - k * whole).norm(dim=(1, 2)) / (k * whole).norm(dim=(1, 2))
+        assert error.mean() < 0.05, f"at {k}: {error.mean():.3f}"
+    noise = 2e-5 * torch.randn(frames.shape, generator=torch.Generator().manual_seed(0))
+    for motion in (torch.zeros_like(frames), frames):
+        moved = (faces(motion + noise) - faces(motion)).norm(dim=2)
+        assert moved.max() < 1e-4, f"noise of 0.02 mm moves {1e3 * moved.max():.3f} mm"
+
+
+def test_begin_linear_is_exact_where_everything_is_linear(store, tiny_face):
+    """Frames made of few shapes come back through the linear start as they went in."""
+    from visemo.training.corpus import Corpus
+
+    recipe = replace(RECIPES["fusion default"][1], objective="paper", speech_shapes=12, expression_shapes=12)
+    task = FusionTask(recipe, Corpus([store], tiny_face, "faceformer"), torch.device("cpu"))
+    assert isinstance(task.model, Fusion) and task.model.geomap.size == geometry_map(tiny_face, 64).size
+    with torch.no_grad():
+        measured = task.validate()
+    assert measured["speech_lips_mm"] < 0.1 and measured["expression_lips_mm"] < 0.1
