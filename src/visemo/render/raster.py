@@ -1,0 +1,511 @@
+"""A z-buffer rasteriser for faces on the CPU: smooth normals, studio light, anti-aliased.
+
+Every picture is drawn in four steps, each of which either runs over independent rows or vertices,
+or in one thread, so a picture is the same for any number of threads:
+
+1. normals and projection of the vertices;
+2. triangles sorted into bands of rows;
+3. per band, the nearest triangle at each of 2 x 2 samples per pixel (`cover`, with the slow readable
+   twin `cover_slowly`);
+4. per pixel, light on every triangle seen there, weighted by the samples it won. The first lamp casts soft
+   shadows: the same `cover`, looking along its light, says what it reaches.
+"""
+
+# ruff: noqa: PLR0917  (compiled kernels take plain arrays, one by one)
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from visemo.render.camera import Camera
+from visemo.types import FloatArray, IntArray, VisemoError
+
+SAMPLES = 2  # samples per pixel and direction
+BAND = 16  # rows of samples that one thread works on at a time
+SHADOW_MAP = 288  # cells of the square that the first lamp looks through
+SHADOW_REACH = 1.3  # half its side, in half heights of the picture at the camera's target
+PENUMBRA = 8.0  # cells over which a shadow's edge is smeared
+SHADOW = 0.72  # how much of the first lamp a full shadow takes; the rest bounces back from the room
+SHADOW_DEPTH = 2.5e-3  # m; what lies less than this behind the lit surface is not dark yet
+
+
+def _compiled(parallel: bool) -> Callable[[Callable], Any]:
+    """Compile to machine code, kept on disk where a place for it can be written."""
+
+    def compile_kernel(function: Callable) -> Any:
+        try:
+            return njit(parallel=parallel, cache=True)(function)
+        except RuntimeError:  # no cache folder can be written: compile anew in every process
+            return njit(parallel=parallel)(function)
+
+    return compile_kernel
+
+
+@dataclass(frozen=True)
+class Light:
+    """A distant lamp: `direction` towards it in the camera's frame (x right, y up, z to the viewer)."""
+
+    direction: tuple[float, float, float]
+    color: tuple[float, float, float]  # linear RGB irradiance
+    wrap: tuple[float, float, float]  # how far light creeps past the terminator, per channel: skin lets red through
+
+
+@dataclass(frozen=True)
+class Studio:
+    """Lights, ambient and background; all colours are linear RGB."""
+
+    lights: tuple[Light, ...] = (
+        Light((-0.50, 0.62, 0.80), (2.30, 2.15, 1.97), (0.34, 0.18, 0.12)),  # key: soft, warm, upper left
+        Light((0.85, 0.10, 0.62), (0.44, 0.50, 0.60), (0.40, 0.30, 0.28)),  # fill: cool, from the right
+        Light((0.62, 0.42, -0.78), (1.10, 1.12, 1.20), (0.05, 0.0, 0.0)),  # rim: from behind
+        Light((-0.80, 0.20, -0.60), (0.45, 0.42, 0.40), (0.05, 0.0, 0.0)),  # rim on the other side
+    )
+    sky: tuple[float, float, float] = (0.29, 0.31, 0.34)
+    ground: tuple[float, float, float] = (0.18, 0.14, 0.12)
+    top: tuple[float, float, float] = (0.225, 0.245, 0.275)
+    bottom: tuple[float, float, float] = (0.055, 0.062, 0.074)
+
+    def background(self, width: int, height: int) -> NDArray[np.float32]:
+        """(H, W, 3): brightest behind the head, darker towards the corners."""
+        x = (np.arange(width) + 0.5) / width - 0.5
+        y = (np.arange(height) + 0.5) / height - 0.42
+        shade = np.clip(np.hypot(x[None, :], y[:, None]) / 0.72, 0, 1) ** 1.5
+        return (np.asarray(self.top) * (1 - shade[..., None]) + np.asarray(self.bottom) * shade[..., None]).astype("f4")
+
+
+class Rasteriser:
+    """Draws one triangle mesh, posed anew for every picture, from one camera.
+
+    Parameters
+    ----------
+    triangles : (F, 3) int32 into the vertices, counter-clockwise seen from outside.
+    colors : (V, 3) float32 linear RGB 0..1.
+    camera : where it is seen from.
+    size : pixels, width and height.
+    gloss : (V,) float32 0..1, strength and sharpness of the highlight; 0 is dull skin.
+    welds : (W, 2) int32, vertices that lie on each other and share a normal (the seam of two meshes).
+    studio : lights and background.
+
+    Raises
+    ------
+    VisemoError
+        Colours, gloss or vertices that do not fit, or a size below 8 pixels.
+    """
+
+    def __init__(
+        self,
+        triangles: IntArray,
+        colors: FloatArray,
+        camera: Camera,
+        *,
+        size: tuple[int, int] = (512, 512),
+        gloss: FloatArray | None = None,
+        welds: IntArray | None = None,
+        studio: Studio | None = None,
+    ):
+        count = len(colors)
+        if triangles.size and triangles.max() >= count:
+            raise VisemoError(f"colors: got {count} of them, expected one for each of {triangles.max() + 1} vertices")
+        if min(size) < 8:
+            raise VisemoError(f"picture size: got {size[0]} x {size[1]}, expected at least 8 x 8 pixels")
+        if gloss is not None and gloss.shape != (count,):
+            raise VisemoError(f"gloss: got shape {gloss.shape}, expected ({count},)")
+        self.triangles = np.ascontiguousarray(triangles, np.int32)
+        self.colors = np.ascontiguousarray(colors, np.float32)
+        self.gloss = np.zeros(count, np.float32) if gloss is None else np.ascontiguousarray(gloss, np.float32)
+        self.camera, (self.width, self.height) = camera, size
+        self.around = _fans(self.triangles, count, welds)
+        studio = studio or Studio()
+        self.lamps = _lamp_table(studio)
+        self.ambient = np.array([studio.sky, studio.ground], np.float64)
+        self.background = studio.background(self.width, self.height)
+        if studio.lights:
+            self.lamp_map = _LampMap(camera, self.lamps[0, :3])
+
+    def draw(self, vertices: FloatArray) -> NDArray[np.uint8]:
+        """Picture (H, W, 3) uint8 sRGB of the vertices (V, 3) m; triangles that reach behind the camera are left out.
+
+        Raises VisemoError when the number of vertices is not the number of colours.
+        """
+        if vertices.shape != self.colors.shape:
+            raise VisemoError(f"vertices: got shape {vertices.shape}, expected {self.colors.shape}")
+        inside = self.camera.to_camera(vertices)
+        normals = _vertex_normals(inside, self.triangles, *self.around)
+        points = self.camera.project(vertices, self.width, self.height)
+        points[:, :2] *= SAMPLES
+        winners, _ = cover(points, self.triangles, self.width * SAMPLES, self.height * SAMPLES)
+        reach = self._lamp_reach(inside, normals)
+        return _light(
+            winners, points, inside, normals, self.triangles, self.colors, self.gloss, reach,
+            self.lamps, self.ambient, self.background, _TONE,
+        )  # fmt: skip
+
+    def _lamp_reach(self, inside: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How much of the first lamp each vertex sees, (V,) 0..1, from a picture of depths taken from the lamp."""
+        if not len(self.lamps):
+            return np.ones(len(inside))
+        points = self.lamp_map.place(inside)
+        _, nearest = cover(points, self.triangles, SHADOW_MAP, SHADOW_MAP)
+        return _uncovered(points, self.lamp_map.slopes(normals), nearest)
+
+
+class _LampMap:
+    """The square that a lamp looks through: around the camera's target, across the light."""
+
+    def __init__(self, camera: Camera, toward: NDArray[np.float64]):
+        self.distance = float(np.linalg.norm(np.subtract(camera.position, camera.target)))
+        self.side = 2 * SHADOW_REACH * self.distance * np.tan(np.radians(camera.field_of_view) / 2)
+        across = np.cross([0.0, 1.0, 0.0], toward)
+        across /= np.linalg.norm(across)
+        self.axes = np.stack([across, np.cross(across, toward), toward])  # columns, rows, depth towards the lamp
+
+    def place(self, inside: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Camera-frame points (N, 3) on the map: column and row in cells, m towards the lamp, all positive near it."""
+        points = (inside - [0.0, 0.0, -self.distance]) @ self.axes.T
+        points[:, :2] = (points[:, :2] / self.side + 0.5) * SHADOW_MAP
+        points[:, 2] += 4 * self.side
+        return points
+
+    def slopes(self, normals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, 2) depth in m that a surface of this normal gains per column and row, moderate at grazing angles."""
+        turned = normals @ self.axes.T
+        return -turned[:, :2] / np.maximum(turned[:, 2:], 0.25) * (self.side / SHADOW_MAP)
+
+
+def render(
+    vertices: FloatArray,
+    triangles: IntArray,
+    colors: FloatArray,
+    camera: Camera,
+    *,
+    size: tuple[int, int] = (512, 512),
+    gloss: FloatArray | None = None,
+) -> NDArray[np.uint8]:
+    """One picture (H, W, 3) uint8 sRGB of one mesh; see `Rasteriser` for the arguments and errors."""
+    return Rasteriser(triangles, colors, camera, size=size, gloss=gloss).draw(vertices)
+
+
+def cover(
+    points: NDArray[np.float64], triangles: IntArray, width: int, height: int
+) -> tuple[IntArray, NDArray[np.float32]]:
+    """Which triangle is nearest at every sample.
+
+    Parameters
+    ----------
+    points : (V, 3) x, y in samples from the upper left corner, and 1 / depth; depth <= 0 is behind the camera.
+    triangles : (F, 3) int32, either orientation.
+
+    Returns
+    -------
+    winners (height, width) int32, -1 where nothing is; inverse depth (height, width) float32, 0 there.
+    A sample at (column + 1/2, row + 1/2) belongs to a triangle when it lies inside or on its edge; of
+    equally near triangles the first wins.
+    """
+    starts, order = _sort_into_bands(points, triangles, width, height)
+    return _cover_bands(points, triangles, starts, order, width, height)
+
+
+def cover_slowly(
+    points: NDArray[np.float64], triangles: IntArray, width: int, height: int
+) -> tuple[IntArray, NDArray[np.float32]]:
+    """`cover`, triangle by triangle over the whole picture: same arguments, same result, for reading and tests."""
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    winners = np.full((height, width), -1, np.int32)
+    nearest = np.zeros((height, width), np.float32)
+    for index, corners in enumerate(points[triangles]):
+        a, b, c = corners
+        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+        if area == 0 or min(a[2], b[2], c[2]) <= 0:
+            continue
+        if area < 0:
+            b, c, area = c, b, -area
+        edges = ((b, c), (c, a), (a, b))
+        u, v, w = ((e[0] - s[0]) * (y - s[1]) - (e[1] - s[1]) * (x - s[0]) for s, e in edges)
+        inverse = ((u * a[2] + v * b[2] + w * c[2]) / area).astype(np.float32)
+        inside = (u >= 0) & (v >= 0) & (w >= 0) & (inverse > nearest)
+        winners[inside], nearest[inside] = index, inverse[inside]
+    return winners, nearest
+
+
+def _fans(triangles: IntArray, count: int, welds: IntArray | None) -> tuple[IntArray, IntArray, IntArray]:
+    """Triangles around every vertex: (group of each vertex, start of each group's run, runs of triangles).
+
+    Welded vertices form one group; runs list triangles in their order, so sums are reproducible.
+    """
+    group = np.arange(count, dtype=np.int32)
+    for first, second in [] if welds is None else welds:
+        group[second] = group[first]
+    corners = group[triangles.reshape(-1)]
+    by_group = np.argsort(corners, kind="stable")
+    start = np.searchsorted(corners[by_group], np.arange(count + 1)).astype(np.int32)
+    return group, start, (by_group // 3).astype(np.int32)
+
+
+def _lamp_table(studio: Studio) -> NDArray[np.float64]:
+    """(L, 9): unit direction, colour, wrap."""
+    table = np.zeros((len(studio.lights), 9))
+    for row, light in zip(table, studio.lights):
+        direction = np.asarray(light.direction) / np.linalg.norm(light.direction)
+        row[:] = *direction, *light.color, *light.wrap
+    return table
+
+
+def _tone_table() -> NDArray[np.uint8]:
+    """Linear light 0..2 in equal steps to sRGB bytes, with a soft shoulder above 0.7."""
+    light = np.linspace(0.0, 2.0, 1 << 14)
+    knee, room = 0.70, 0.30
+    soft = np.where(light < knee, light, knee + room * (1 - np.exp(-(light - knee) / room)))
+    srgb = np.where(soft <= 0.0031308, 12.92 * soft, 1.055 * soft ** (1 / 2.4) - 0.055)
+    return np.round(255 * srgb).astype(np.uint8)
+
+
+_TONE = _tone_table()
+
+
+@_compiled(parallel=True)
+def _vertex_normals(vertices, triangles, group, start, members):
+    """(V, 3) unit normals: sum of the area vectors around a vertex; +z where there is no surface."""
+    count = len(vertices)
+    normals = np.empty((count, 3))
+    for i in prange(count):
+        g = group[i]
+        x, y, z = 0.0, 0.0, 0.0
+        for m in range(start[g], start[g + 1]):
+            t = members[m]
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
+            ux, uy, uz = vertices[b, 0] - ax, vertices[b, 1] - ay, vertices[b, 2] - az
+            vx, vy, vz = vertices[c, 0] - ax, vertices[c, 1] - ay, vertices[c, 2] - az
+            x += uy * vz - uz * vy
+            y += uz * vx - ux * vz
+            z += ux * vy - uy * vx
+        length = np.sqrt(x * x + y * y + z * z)
+        if length > 0:
+            normals[i, 0], normals[i, 1], normals[i, 2] = x / length, y / length, z / length
+        else:
+            normals[i, 0], normals[i, 1], normals[i, 2] = 0.0, 0.0, 1.0
+    return normals
+
+
+@njit
+def _rows_of(points, triangles, t, height):
+    """First and last row of samples that triangle `t` can reach; an empty range when it is not drawn."""
+    a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+    if not (points[a, 2] > 0 and points[b, 2] > 0 and points[c, 2] > 0):
+        return 0, -1
+    low = min(points[a, 1], points[b, 1], points[c, 1])
+    high = max(points[a, 1], points[b, 1], points[c, 1])
+    if not (high >= 0.0 and low <= height):
+        return 0, -1
+    return max(0, int(np.ceil(low - 0.5))), min(height - 1, int(np.floor(high - 0.5)))
+
+
+@_compiled(parallel=False)
+def _sort_into_bands(points, triangles, width, height):
+    """Triangles of every band of rows, in their order: (start of each band's run, runs of triangles)."""
+    bands = (height + BAND - 1) // BAND
+    start = np.zeros(bands + 1, np.int64)
+    for t in range(len(triangles)):
+        first, last = _rows_of(points, triangles, t, height)
+        if first <= last:
+            for band in range(first // BAND, last // BAND + 1):
+                start[band + 1] += 1
+    start = np.cumsum(start)
+    order = np.empty(start[-1], np.int32)
+    filled = start[:-1].copy()
+    for t in range(len(triangles)):
+        first, last = _rows_of(points, triangles, t, height)
+        if first <= last:
+            for band in range(first // BAND, last // BAND + 1):
+                order[filled[band]] = t
+                filled[band] += 1
+    return start, order
+
+
+@_compiled(parallel=True)
+def _cover_bands(points, triangles, starts, order, width, height):
+    winners = np.full((height, width), -1, np.int32)
+    nearest = np.zeros((height, width), np.float32)
+    for band in prange(len(starts) - 1):
+        for m in range(starts[band], starts[band + 1]):
+            t = order[m]
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            ax, ay, az = points[a, 0], points[a, 1], points[a, 2]
+            bx, by, bz = points[b, 0], points[b, 1], points[b, 2]
+            cx, cy, cz = points[c, 0], points[c, 1], points[c, 2]
+            area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+            if area == 0:
+                continue
+            if area < 0:  # orient it, so that inside means three positive weights
+                bx, by, bz, cx, cy, cz, area = cx, cy, cz, bx, by, bz, -area
+            first, last = _rows_of(points, triangles, t, height)
+            left = max(0, int(np.ceil(min(ax, bx, cx) - 0.5)))
+            right = min(width - 1, int(np.floor(max(ax, bx, cx) - 0.5)))
+            for row in range(max(first, band * BAND), min(last, band * BAND + BAND - 1) + 1):
+                y = row + 0.5
+                u_row, v_row, w_row = (cx - bx) * (y - by), (ax - cx) * (y - cy), (bx - ax) * (y - ay)
+                entered = False
+                for column in range(left, right + 1):
+                    x = column + 0.5
+                    u = u_row - (cy - by) * (x - bx)
+                    v = v_row - (ay - cy) * (x - cx)
+                    w = w_row - (by - ay) * (x - ax)
+                    if u >= 0 and v >= 0 and w >= 0:
+                        entered = True
+                        inverse = np.float32((u * az + v * bz + w * cz) / area)
+                        if inverse > nearest[row, column]:
+                            nearest[row, column] = inverse
+                            winners[row, column] = t
+                    elif entered:
+                        break  # a triangle meets a row in one run
+    return winners, nearest
+
+
+@njit
+def _shade(normal, view, albedo, gloss, reach, lamps, ambient, out):
+    """Light that leaves a point towards the viewer, to `out` (3,).
+
+    Diffuse light wraps around the terminator, farther in red (skin scatters it); the highlight is
+    Blinn and Phong's with Schlick's rise towards grazing angles.
+    """
+    up = 0.5 + 0.5 * normal[1]
+    for k in range(3):
+        out[k] = albedo[k] * (ambient[0, k] * up + ambient[1, k] * (1 - up))
+    exponent = 9.0 * 2.0 ** (6.0 * gloss)
+    strength = (0.25 + 1.1 * gloss) * (exponent + 8) / 25
+    for n in range(len(lamps)):
+        lx, ly, lz = lamps[n, 0], lamps[n, 1], lamps[n, 2]
+        facing = normal[0] * lx + normal[1] * ly + normal[2] * lz
+        if facing < -0.5:
+            continue  # beyond the reach of every wrap
+        strong = reach if n == 0 else 1.0
+        mirror = 0.0
+        if facing > 0:
+            hx, hy, hz = lx + view[0], ly + view[1], lz + view[2]
+            shrink = 1 / (np.sqrt(hx * hx + hy * hy + hz * hz) + 1e-12)
+            half = (normal[0] * hx + normal[1] * hy + normal[2] * hz) * shrink
+            grazing = 1 - (view[0] * hx + view[1] * hy + view[2] * hz) * shrink
+            squared = grazing * grazing
+            if half > 0:
+                fresnel = 0.04 + 0.96 * squared * squared * grazing
+                mirror = strength * fresnel * np.exp(exponent * np.log(half)) * facing
+        for k in range(3):
+            wrap = lamps[n, 6 + k]
+            diffuse = 0.5 * albedo[k] * max(0.0, (facing + wrap) / (1 + wrap))
+            out[k] += strong * lamps[n, 3 + k] * (diffuse + mirror)
+
+
+@njit
+def _corner_weights(points, a, b, c, x, y, out):
+    """Perspective-correct barycentric weights of the picture's point (x, y) in a triangle, to `out` (3,);
+    True when the triangle is seen from behind."""
+    ax, ay, bx, by, cx, cy = points[a, 0], points[a, 1], points[b, 0], points[b, 1], points[c, 0], points[c, 1]
+    out[0] = ((cx - bx) * (y - by) - (cy - by) * (x - bx)) * points[a, 2]
+    out[1] = ((ax - cx) * (y - cy) - (ay - cy) * (x - cx)) * points[b, 2]
+    out[2] = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) * points[c, 2]
+    scale = 1 / (out[0] + out[1] + out[2])
+    for k in range(3):
+        out[k] *= scale
+    return (bx - ax) * (cy - ay) - (by - ay) * (cx - ax) > 0  # rows grow downwards: a front side has negative area
+
+
+@njit
+def _facing_normal(normal, view, behind):
+    """Turn the interpolated `normal` of a surface seen from `behind` around, make it unit, and keep it from
+    pointing away from the viewer, which smooth normals do at an outline."""
+    sign = -1.0 if behind else 1.0
+    along = sign * (normal[0] * view[0] + normal[1] * view[1] + normal[2] * view[2])
+    bend = min(0.0, along)
+    for k in range(3):
+        normal[k] = sign * normal[k] - bend * view[k]
+    scale = 1 / np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2 + 1e-24)
+    for k in range(3):
+        normal[k] *= scale
+
+
+@njit
+def _samples_of(winners, row, column, s):
+    """Samples of a pixel that the triangle at sample `s` won: (how many, mean x, mean y) in samples;
+    none when an earlier sample has the same triangle, which speaks for all."""
+    top, left = row * SAMPLES, column * SAMPLES
+    t = winners[top + s // SAMPLES, left + s % SAMPLES]
+    count, x, y = 0, 0.0, 0.0
+    for other in range(SAMPLES * SAMPLES):
+        i, j = top + other // SAMPLES, left + other % SAMPLES
+        if winners[i, j] == t:
+            if other < s:
+                return 0, 0.0, 0.0
+            count += 1
+            x += j + 0.5
+            y += i + 0.5
+    return count, x / count, y / count
+
+
+@_compiled(parallel=True)
+def _uncovered(points, slopes, nearest):
+    """(V,) light of the first lamp, 1 - SHADOW to 1: how much of a square of PENUMBRA cells around each point
+    has nothing nearer to the lamp than the plane of the surface there."""
+    seen = np.ones(len(points))
+    size = len(nearest)
+    for i in prange(len(points)):
+        left, top = points[i, 0] - PENUMBRA / 2, points[i, 1] - PENUMBRA / 2
+        dark = 0.0
+        for row in range(max(0, int(np.floor(top))), min(size, int(np.ceil(top + PENUMBRA)))):
+            high = min(row + 1.0, top + PENUMBRA) - max(float(row), top)
+            for column in range(max(0, int(np.floor(left))), min(size, int(np.ceil(left + PENUMBRA)))):
+                wide = min(column + 1.0, left + PENUMBRA) - max(float(column), left)
+                plane = points[i, 2] + slopes[i, 0] * (column + 0.5 - points[i, 0])
+                plane += slopes[i, 1] * (row + 0.5 - points[i, 1])
+                above = (nearest[row, column] - plane) / SHADOW_DEPTH - 1
+                dark += wide * high * min(max(above, 0.0), 1.0)
+        seen[i] = 1 - SHADOW * dark / (PENUMBRA * PENUMBRA)
+    return seen
+
+
+@_compiled(parallel=True)
+def _light(winners, points, inside, normals, triangles, colors, gloss, reach, lamps, ambient, background, tone):
+    """Picture (H, W, 3) uint8: every triangle of a pixel is lit once, where its samples lie on average."""
+    height, width = background.shape[:2]
+    picture = np.empty((height, width, 3), np.uint8)
+    for row in prange(height):
+        weights, normal, view = np.empty(3), np.empty(3), np.empty(3)
+        albedo, leaving, total = np.empty(3), np.empty(3), np.empty(3)
+        for column in range(width):
+            for k in range(3):
+                total[k] = 0.0
+            for s in range(SAMPLES * SAMPLES):
+                count, x, y = _samples_of(winners, row, column, s)
+                if count == 0:
+                    continue
+                t = winners[row * SAMPLES + s // SAMPLES, column * SAMPLES + s % SAMPLES]
+                if t < 0:
+                    for k in range(3):
+                        total[k] += count * background[row, column, k]
+                    continue
+                a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+                behind = _corner_weights(points, a, b, c, x, y, weights)
+                p, q, r = weights[0], weights[1], weights[2]
+                for k in range(3):
+                    normal[k] = p * normals[a, k] + q * normals[b, k] + r * normals[c, k]
+                    albedo[k] = p * colors[a, k] + q * colors[b, k] + r * colors[c, k]
+                    view[k] = -(p * inside[a, k] + q * inside[b, k] + r * inside[c, k])
+                shine = p * gloss[a] + q * gloss[b] + r * gloss[c]
+                lamp_seen = p * reach[a] + q * reach[b] + r * reach[c]
+                scale = 1 / np.sqrt(view[0] ** 2 + view[1] ** 2 + view[2] ** 2)
+                for k in range(3):
+                    view[k] *= scale
+                _facing_normal(normal, view, behind)
+                _shade(normal, view, albedo, shine, lamp_seen, lamps, ambient, leaving)
+                dim = 0.3 if behind else 1.0
+                for k in range(3):
+                    total[k] += count * min(leaving[k] * dim, 2.0)
+            for k in range(3):
+                level = int(total[k] / (SAMPLES * SAMPLES) * 0.5 * (len(tone) - 1) + 0.5)
+                picture[row, column, k] = tone[min(max(level, 0), len(tone) - 1)]
+    return picture
