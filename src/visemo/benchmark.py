@@ -1,0 +1,248 @@
+"""How fast `animate` is and how much memory it takes, stage by stage, with random weights.
+
+Stages are cumulative (each includes the ones before it): encoder, speech, fusion, vertices. The
+expression of a clip comes from the library, so E_e does not run in them; it is measured alone.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from visemo.animation.animator import Animator
+from visemo.face.face import Face
+from visemo.geometry.geomap import GeometryMap
+from visemo.models.checkpoint import Model, versions
+from visemo.models.expressions import ExpressionLibrary, ExpressionTake
+from visemo.models.fusion import Fusion, FusionConfig
+from visemo.models.speech_motion import SpeechMotion, default_config, paper_config
+from visemo.types import VisemoError, Waveform
+from visemo.units import FPS, SAMPLE_RATE, frame_count
+
+PRESETS = ("paper", "default")
+SECONDS = (10.0, 60.0, 600.0)
+PAPER_VERTICES = (77, 141)  # columns x rows = the 10857 vertices of the paper's template
+STAGES = ("encoder", "speech", "fusion", "vertices", "expression")
+SUBJECTS = tuple(f"subject_{n}" for n in range(8))  # as many as FaceFormer was trained on
+EXPRESSION_FRAMES = 300  # E_e has no memory of time: more frames tell nothing new
+REPEATS = 3  # of short clips; the best counts, since everything else on the machine only slows
+
+
+def grid_face(columns: int = PAPER_VERTICES[0], rows: int = PAPER_VERTICES[1]) -> tuple[Face, np.ndarray]:
+    """A flat sheet of columns x rows vertices with a face's bookkeeping, and its own uv (V, 2).
+
+    `columns` is odd, so that the middle one is the midline.
+    """
+    u, v = np.meshgrid(np.linspace(0, 1, columns), np.linspace(0, 1, rows), indexing="ij")
+    at = np.arange(columns * rows).reshape(columns, rows)
+    a, b, c, d = at[:-1, :-1].ravel(), at[1:, :-1].ravel(), at[1:, 1:].ravel(), at[:-1, 1:].ravel()
+    triangles = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int32)
+    uv = np.stack([u.ravel(), v.ravel()], axis=1)
+    template = np.stack([0.16 * (uv[:, 0] - 0.5), 0.2 * (uv[:, 1] - 0.5), np.zeros(len(uv))], 1).astype(np.float32)
+    pairs = np.stack([at[1:-1, rows // 3 + 1], at[1:-1, rows // 3]], axis=1).astype(np.int32)
+    colors = np.full_like(template, 0.5)
+    face = Face("grid", template, triangles, {}, pairs, at[::-1].ravel().astype(np.int32), colors)
+    return face, uv
+
+
+def random_model(preset: str) -> Model:
+    """A model of a preset's size with random weights: `paper` on a grid of 10857 vertices, `default`
+    on the built-in head.
+
+    Raises
+    ------
+    VisemoError
+        For an unknown preset, with the list.
+    """
+    if preset not in PRESETS:
+        raise VisemoError(f"preset: got {preset!r}, expected one of {', '.join(PRESETS)}")
+    torch.manual_seed(0)
+    if preset == "paper":
+        face, uv = grid_face()
+        config = FusionConfig.paper(len(face.template))
+        geomap = GeometryMap(uv, face.triangles, config.map_size)
+        speech = SpeechMotion(paper_config(len(face.template), SUBJECTS))
+    else:
+        from visemo.face.library import load_face
+        from visemo.face.maps import geometry_map
+
+        face = load_face("builtin")
+        config = FusionConfig.default(len(face.template))
+        geomap = geometry_map(face, config.map_size)
+        speech = SpeechMotion(default_config(len(face.template), SUBJECTS))
+    take = ExpressionTake(
+        np.ones((60, config.expression_shapes), np.float32), np.zeros((60, config.speech_shapes), np.float32)
+    )
+    library = ExpressionLibrary.from_takes({"happy": [take]})
+    return Model(preset, face, speech.eval(), Fusion(config, geomap).eval(), library, {}, preset)
+
+
+# --- memory ------------------------------------------------------------------------------------------
+
+
+def resident_mb() -> float:
+    """Memory that this process holds now, MB; where that cannot be known, the most it ever held."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most / (1e6 if sys.platform == "darwin" else 1e3)
+    return pages * resource.getpagesize() / 1e6
+
+
+@dataclass
+class Peak:
+    """The most memory seen, MB."""
+
+    mb: float = 0.0
+
+
+@contextmanager
+def watch_memory(interval: float = 0.005) -> Iterator[Peak]:
+    """Look at the process's memory every `interval` s from a thread of its own."""
+    peak, over = Peak(resident_mb()), threading.Event()
+
+    def look() -> None:
+        while not over.wait(interval):
+            peak.mb = max(peak.mb, resident_mb())
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        watcher.join()
+        peak.mb = max(peak.mb, resident_mb())
+
+
+# --- stages ------------------------------------------------------------------------------------------
+
+
+def stage_runs(animator: Animator, sound: Waveform) -> dict[str, Callable[[], int]]:
+    """What each stage runs on `sound`: a function that returns how many frames it made."""
+    frames = frame_count(sound.seconds)
+    samples = torch.from_numpy(sound.samples)
+    style = animator.style(None)
+    motion = torch.randn(EXPRESSION_FRAMES, len(animator.template), 3, generator=torch.Generator().manual_seed(0))
+
+    @torch.inference_mode()
+    def encoder() -> int:
+        animator.speech.audio_encoder(samples[None], frames)
+        return frames
+
+    def speech() -> int:
+        return len(animator.latents(sound, style))
+
+    def fusion() -> int:
+        return animator.animate(sound, "happy").frames
+
+    def vertices() -> int:
+        return sum(len(block) for block in animator.animate(sound, "happy").blocks())
+
+    @torch.inference_mode()
+    def expression() -> int:
+        return len(animator.fusion.encode_expression(motion * 1e-3)[0])
+
+    return dict(zip(STAGES, (encoder, speech, fusion, vertices, expression)))
+
+
+def measure(run: Callable[[], int], repeats: int) -> tuple[float, float]:
+    """Best frames per second over some runs, and peak memory in MB."""
+    rates = []
+    with watch_memory() as peak:
+        for _ in range(repeats):
+            began = time.perf_counter()
+            frames = run()
+            rates.append(frames / (time.perf_counter() - began))
+    return max(rates), peak.mb
+
+
+def noise(seconds: float) -> Waveform:
+    """Sound that is never silent: a second of noise, over and over."""
+    second = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32) * 0.1
+    return Waveform(np.resize(second, round(seconds * SAMPLE_RATE)))
+
+
+def benchmark_preset(preset: str, seconds: Sequence[float]) -> Iterator[dict[str, Any]]:
+    """One row per length and stage of a preset; everything is warmed up first."""
+    animator = Animator(random_model(preset))
+    for run in stage_runs(animator, noise(1.0)).values():
+        run()
+    for length in seconds:
+        runs = stage_runs(animator, noise(length))
+        alone = 0.0
+        for stage, run in runs.items():
+            rate, peak = measure(run, REPEATS if length <= 60 else 1)
+            alone = rate if stage == "encoder" else alone
+            frames = EXPRESSION_FRAMES if stage == "expression" else frame_count(length)
+            yield {
+                "preset": preset,
+                "stage": stage,
+                "audio_s": length,
+                "frames": frames,
+                "fps": round(rate, 1),
+                "peak_mb": round(peak, 1),
+                "of_encoder": round(rate / alone, 3),
+            }
+
+
+def machine() -> str:
+    """What it ran on, in words."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [row.split(":", 1)[1].strip() for row in info.read_text().splitlines() if row.startswith("model name")]
+        name = names[0] if names else name
+    return f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {platform.system()}"
+
+
+def run_benchmark(
+    presets: Sequence[str] = PRESETS,
+    seconds: Sequence[float] = SECONDS,
+    tell: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Frames per second and peak memory of every preset, length and stage.
+
+    `of_encoder` is a row's rate as a share of its audio encoder's alone; `fps` of expression is E_e per
+    frame. Memory is the whole process's.
+
+    Raises
+    ------
+    VisemoError
+        For an unknown preset or a length that is not at least one frame.
+    """
+    if wrong := [length for length in seconds if not 1 / FPS <= length <= 36_000]:
+        raise VisemoError(f"--seconds: got {wrong[0]}, expected a length from {1 / FPS:.3f} to 36000")
+    rows = []
+    for preset in presets:
+        for row in benchmark_preset(preset, seconds):
+            rows.append(row)
+            if tell is not None:
+                tell(_line(row))
+    return {"machine": machine(), "versions": versions(), "rows": rows}
+
+
+COLUMNS = ("preset", "stage", "audio_s", "frames", "fps", "peak_mb", "of_encoder")
+
+
+def _line(row: dict[str, Any]) -> str:
+    return "  ".join(f"{row[name]:<10}" if isinstance(row[name], str) else f"{row[name]:>10g}" for name in COLUMNS)
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    head = "  ".join(f"{name:<10}" if name in ("preset", "stage") else f"{name:>10}" for name in COLUMNS)
+    return "\n".join([report["machine"], head, *map(_line, report["rows"])])

@@ -1,0 +1,281 @@
+"""The verbs that make takes and pictures: demo, animate, edit, render."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+
+from visemo.assets import ASSETS
+from visemo.cli.verb import (
+    Verb,
+    expression_meshes,
+    make_folder,
+    outputs_of,
+    parse_expression,
+    say,
+    template_of,
+    write,
+)
+from visemo.types import VisemoError
+from visemo.units import FPS
+
+if TYPE_CHECKING:
+    from visemo.animation.animator import Animator
+    from visemo.types import Animation
+
+Out = Annotated[UseAppendAction[tuple[str, ...]], arg(aliases=("-o",), metavar="OUT")]
+ExpressionText = Annotated[str, arg(metavar="NAME[:INTENSITY]")]
+TimelineFile = Annotated[Path | None, arg(metavar="FILE.json")]
+ModelName = Annotated[str, arg(metavar="NAME|DIR")]
+FaceName = Annotated[str | None, arg(metavar="builtin|DIR|FILE")]
+Device = Literal["auto", "cpu", "cuda"]
+Shapes = Literal["native", "arkit"]
+Switch = FlagCreatePairsOff[bool]
+
+BUNDLED_SPEECH = ASSETS / "speech.flac"
+DEMO_EXPRESSIONS = ("neutral", "happy", "sad", "angry")
+DEMO_MOMENTS = 6  # columns of the demo's contact sheet
+
+
+def open_animator(model: str, face: str | None, device: Device) -> Animator:
+    """Load a model once, on the face and device that were asked for."""
+    from visemo.animation.animator import Animator
+    from visemo.models.checkpoint import load_model
+    from visemo.training.loop import choose_device
+
+    where = str(choose_device(device))
+    loaded = load_model(model)
+    return Animator(loaded, template_of(face, loaded.face), where)
+
+
+def asked_expression(animator: Animator, text: str, timeline: Path | None) -> dict[str, Any]:
+    """The expression part of `animate` and `re_emote`, checked: keyword arguments for either."""
+    if timeline is not None:
+        if text != "neutral":
+            raise VisemoError(f"--expression: got {text!r} beside --timeline, expected only one of them")
+        from visemo.animation.timeline import Timeline
+
+        return {"timeline": Timeline.read(timeline)}
+    name, intensity = parse_expression(text)
+    found = expression_meshes(name, animator.template, animator.face)
+    meshes = not isinstance(found, str)
+    return {"expression": animator.expression_from(found) if meshes else found, "intensity": intensity}
+
+
+@dataclass(frozen=True)
+class Animate(Verb):
+    """Animate a face to speech: sound and an expression in; takes, films, GLB or curves out."""
+
+    audio: Annotated[Positional[tuple[Path, ...]], arg(metavar="AUDIO", help_behavior_hint="")]
+    """speech in any container: wav, flac, mp3, m4a, ogg, mp4"""
+    out: Out
+    """a file whose suffix picks the format: .mp4 .glb .npz .csv .png .wav, or a folder ending in / for an OBJ
+    per frame; {name} stands for the clip's name. With several AUDIO: a folder, which gets a file set per clip"""
+    expression: ExpressionText = "neutral"
+    """a name with a strength of 0 to 1.5; or meshes in the face's topology: APEX.obj, NEUTRAL.obj,APEX.obj, a folder"""
+    timeline: TimelineFile = None
+    """expressions over time instead of one:
+    {"keys": [{"t": 0, "expression": "happy", "intensity": 0.8, "fade": 0.3}]}"""
+    model: ModelName = "default"
+    """an embedded model by name, or a model folder"""
+    face: FaceName = None
+    """another person in the model's topology: a face folder or a mesh; default the model's own"""
+    subject: Annotated[str | None, arg(metavar="ID")] = None
+    """whose speaking style; default the mean of the training subjects"""
+    mode: Literal["fused", "speech", "expression", "naive"] = "fused"
+    """fused is the product; the others show its parts and the plain sum"""
+    guard: float = 1.0
+    """how far the expression yields where the speech shuts the lips, 0 to 1"""
+    lively: Switch = False
+    """add blinks, glances and head motion as a third track"""
+    fps: float = FPS
+    """frames per second of the take"""
+    seed: int = 0
+    """chooses the expression's take and the life"""
+    shapes: Shapes = "native"
+    """morph targets of a .glb: the model's own, or the 52 of ARKit"""
+    vertices: bool = True
+    """write decoded vertices into a .npz"""
+    device: Device = "auto"
+    """where the networks run"""
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "visemo animate speech.wav --expression happy:0.8 -o take.npz -o take.glb -o take.mp4 -o take.csv",
+        "visemo animate one.wav two.mp3 --expression sad --lively -o takes/",
+    )
+
+    def run(self) -> int:
+        if not self.audio:
+            raise VisemoError("animate: got no AUDIO, expected at least one sound file; see visemo animate --help")
+        planned = outputs_of(self.out, self.audio)
+        if len(self.audio) == 1 and not self.audio[0].is_file():
+            self.load(self.audio[0])  # says what is wrong before a model is loaded
+        animator = open_animator(self.model, self.face, self.device)
+        asked = asked_expression(animator, self.expression, self.timeline)
+        if len(self.audio) == 1:
+            self.animate(animator, asked, self.audio[0], planned[0])
+            return 0
+        return self.animate_many(animator, asked, planned)
+
+    def animate_many(self, animator: Animator, asked: dict[str, Any], planned: list[list[str]]) -> int:
+        """Each clip by itself: one that cannot be read is named and left out."""
+        for out in self.out:
+            if out.endswith("/") and "{name}" not in out:
+                make_folder(Path(out))
+        failed = []
+        for audio, outs in zip(self.audio, planned):
+            try:
+                self.load(audio)
+            except VisemoError as error:
+                failed.append(str(error))
+                continue
+            self.animate(animator, asked, audio, outs)
+        say(f"{len(self.audio) - len(failed)} of {len(self.audio)} clips done" + "".join(f"\n  {e}" for e in failed))
+        return 1 if failed else 0
+
+    def animate(self, animator: Animator, asked: dict[str, Any], audio: Path, outs: list[str]) -> None:
+        from visemo.render.progress import progress_bar
+
+        with progress_bar(f"animating {audio.name}") as done:
+            clip = animator.animate(
+                self.load(audio),
+                **asked,
+                subject=self.subject,
+                mode=self.mode,
+                guard=self.guard,
+                lively=self.lively,
+                fps=self.fps,
+                seed=self.seed,
+                progress=done,
+            )
+        for out in outs:
+            write(clip, out, shapes=self.shapes, include_vertices=self.vertices, face=animator.face)
+
+    def load(self, audio: Path):
+        from visemo.media import load_audio
+
+        return load_audio(audio)
+
+
+@dataclass(frozen=True)
+class Edit(Verb):
+    """Re-emote or convert a finished take: no audio and no network needed."""
+
+    take: Annotated[Positional[Path], arg(metavar="TAKE.npz")]
+    """a take that `visemo animate` wrote"""
+    out: Out
+    """as for animate"""
+    expression: ExpressionText = ""
+    """the new expression, as for animate; without it the take is only converted"""
+    timeline: TimelineFile = None
+    """the new expressions over time"""
+    guard: Annotated[float | None, arg(metavar="0..1")] = None
+    """how far the new expression yields where the speech shuts the lips; default 1"""
+    seed: Annotated[int | None, arg(metavar="INT")] = None
+    """chooses the expression's take; default the one it was made with"""
+    model: ModelName = "default"
+    """the model that made the take"""
+    face: FaceName = None
+    """the face that the take was made on, where it is not a built-in one: its folder"""
+    shapes: Shapes = "native"
+    """morph targets of a .glb: the model's own, or the 52 of ARKit"""
+    vertices: bool = True
+    """write decoded vertices into a .npz"""
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "visemo edit take.npz --expression sad:0.6 -o sad.mp4 -o sad.glb",
+        "visemo edit take.npz -o take.csv",
+    )
+
+    def run(self) -> int:
+        from visemo.export.tracks import read_take
+
+        (outs,) = outputs_of(self.out, [self.take])
+        clip, face = read_take(self.take), face_named(self.face)
+        if self.expression or self.timeline:
+            animator = open_animator(self.model, None, "cpu")
+            face = face or animator.face
+            asked = asked_expression(animator, self.expression or "neutral", self.timeline)
+            guard = 1.0 if self.guard is None else self.guard
+            clip = animator.re_emote(clip, **asked, guard=guard, seed=self.seed)
+        elif self.guard is not None or self.seed is not None:
+            raise VisemoError("edit: got --guard or --seed alone, expected them with --expression or --timeline")
+        for out in outs:
+            write(clip, out, shapes=self.shapes, include_vertices=self.vertices, face=face)
+        return 0
+
+
+@dataclass(frozen=True)
+class Render(Verb):
+    """Draw a finished take: a film with its sound, or a contact sheet."""
+
+    take: Annotated[Positional[Path], arg(metavar="TAKE.npz")]
+    """a take that `visemo animate` wrote"""
+    out: Annotated[str, arg(aliases=("-o",), metavar="OUT.mp4|.png")]
+    """a film, or a contact sheet"""
+    size: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """width and height of a picture; default 512 for a film, 256 for each picture of a sheet"""
+    face: FaceName = None
+    """the face that the take was made on, where it is not a built-in one: its folder"""
+
+    examples: ClassVar[tuple[str, ...]] = ("visemo render take.npz -o take.mp4 --size 720",)
+
+    def run(self) -> int:
+        from visemo.export.tracks import read_take
+
+        if Path(self.out).suffix.lower() not in (".mp4", ".png"):
+            raise VisemoError(f"{self.out}: got suffix {Path(self.out).suffix!r}, expected .mp4 or .png")
+        if self.size is not None and (self.size % 2 or not 16 <= self.size <= 4096):
+            raise VisemoError(f"--size: got {self.size}, expected an even number from 16 to 4096")
+        outputs_of([self.out], [self.take])
+        options = {} if self.size is None else {"size": self.size}
+        write(read_take(self.take), self.out, face=face_named(self.face), **options)
+        return 0
+
+
+def face_named(name: str | None):
+    """The face that `--face` names, or None for the take's own."""
+    from visemo.face.library import load_face
+
+    return None if name is None else load_face(name)
+
+
+@dataclass(frozen=True)
+class Demo(Verb):
+    """The built-in head speaks a bundled sentence with several expressions: films, GLB, takes, a contact sheet."""
+
+    out: Annotated[Path, arg(aliases=("-o",), metavar="DIR")] = Path("demo")
+    """folder for the results, made if need be"""
+    model: ModelName = "default"
+    """an embedded model by name, or a model folder"""
+
+    examples: ClassVar[tuple[str, ...]] = ("visemo demo -o demo",)
+
+    def run(self) -> int:
+        folder = make_folder(self.out, parents=True)
+        animator = open_animator(self.model, None, "auto")
+        clips = {}
+        known = set(animator.model.expressions.names)
+        for name in (name for name in DEMO_EXPRESSIONS if name in known):
+            clip = animator.animate(BUNDLED_SPEECH, name, lively=True)
+            for suffix in (".mp4", ".glb", ".npz"):
+                write(clip, str(folder / f"{name}{suffix}"), face=animator.face)
+            clips[name] = clip
+        draw_sheet(animator, clips, folder / "sheet.png")
+        say(f"{folder / 'sheet.png'}\nwatch {folder / 'happy.mp4'} first")
+        return 0
+
+
+def draw_sheet(animator: Animator, clips: dict[str, Animation], path: Path) -> None:
+    """A row per take, its columns the same moments of the sentence."""
+    from visemo.render.video import FaceRenderer, contact_sheet
+
+    renderer = FaceRenderer(animator.face, animator.basis, 256)
+    length = min(clip.frames for clip in clips.values())
+    moments = np.linspace(0.12, 0.88, DEMO_MOMENTS) * (length - 1)
+    rows = [[renderer.frame(clip, round(t)) for t in moments] for clip in clips.values()]
+    contact_sheet(rows, list(clips), [f"{round(t) / FPS:.1f} s" for t in moments], path)

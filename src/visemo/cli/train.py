@@ -1,0 +1,198 @@
+"""The verbs that make data and models: prepare, train, assemble."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from tyro.conf import OmitArgPrefixes, Positional, Suppress, UseAppendAction, arg
+
+from visemo.cli.animate import Device
+from visemo.cli.verb import Verb, say
+from visemo.types import VisemoError
+
+FaceName = Annotated[str, arg(metavar="builtin|DIR")]
+RunFolder = Annotated[Path, arg(aliases=("-o",), metavar="RUN")]
+
+
+@dataclass(frozen=True)
+class Prepare(Verb):
+    """Make a store of training data; `planted` writes a synthetic corpus whose truth is known."""
+
+    source: Positional[Literal["planted"]]
+    """what to prepare"""
+    out: Annotated[Path, arg(aliases=("-o",), metavar="STORE")]
+    """folder of the store, which must not exist or be empty"""
+    face: FaceName = "builtin"
+    """the face that the corpus is made on"""
+    minutes: float = 60.0
+    """speech in all"""
+    subjects: int = 12
+    """speakers, each with shapes and a style of its own"""
+    takes: int = 3
+    """takes of every expression by every subject"""
+    seed: int = 0
+    """of everything random; the same seed and voices give the same bytes"""
+    tiny: bool = False
+    """a corpus of seconds that needs no speech engine; the numbers above do not count then"""
+
+    examples: ClassVar[tuple[str, ...]] = ("visemo prepare planted --minutes 60 -o stores/planted",)
+
+    def run(self) -> int:
+        from visemo.data.planted import PlantedConfig, make_planted
+        from visemo.face.library import load_face
+        from visemo.render.progress import progress_bar
+
+        config = PlantedConfig.tiny() if self.tiny else self.config(PlantedConfig)
+        if not self.out.parent.is_dir():
+            raise VisemoError(f"{self.out}: got no folder {self.out.parent}, expected an existing one; create it first")
+        with progress_bar(f"planting {self.out.name}") as done:
+            store = make_planted(self.out, config, load_face(self.face), lambda made, total: done(made / total))
+        say(f"{self.out}: {len(store.sequences)} takes")
+        return 0
+
+    def config(self, kind: type) -> Any:
+        return kind(seed=self.seed, minutes=self.minutes, subjects=self.subjects, takes=self.takes)
+
+
+@dataclass(frozen=True)
+class Train(Verb):
+    """Train one part of a model; `visemo train fusion --help` also lists what else can be set."""
+
+    part: Positional[Literal["speech", "fusion"]]
+    """which of the two networks"""
+    data: Annotated[UseAppendAction[tuple[Path, ...]], arg(metavar="STORE")]
+    """a prepared store; repeat it for several"""
+    out: RunFolder
+    """run folder: checkpoints, log, and the trained part under model/"""
+    preset: Literal["default", "paper"] = "default"
+    """the lean recipe, or the published one"""
+    steps: Annotated[int | None, arg(metavar="INT")] = None
+    """optimiser steps; default the preset's"""
+    resume: bool = False
+    """go on from the run's last checkpoint, bit for bit"""
+    face: FaceName = "builtin"
+    """the face that the data are on"""
+    device: Device = "auto"
+    """where to train"""
+    settings: Suppress[OmitArgPrefixes[tuple[tuple[str, str], ...]]] = ()
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "visemo train fusion --data stores/planted -o runs/fusion --steps 1500",
+        "visemo train speech --data stores/planted -o runs/speech --rate 1e-3 --resume",
+    )
+
+    @classmethod
+    def notes(cls, words: list[str]) -> str:
+        from visemo.training import recipes
+
+        asked = [part for part in ("speech", "fusion") if part in words]
+        known = {"speech": recipes.SpeechRecipe, "fusion": recipes.FusionRecipe}
+        settings = "".join(f"\n--KEY VALUE of {part}, default preset:\n{_settings(known[part])}" for part in asked)
+        return settings + super().notes(words)
+
+    def with_options(self, words: list[str]) -> Self:
+        return dataclasses.replace(self, settings=_pairs(words))
+
+    def run(self) -> int:
+        from visemo.face.library import load_face
+        from visemo.training.recipes import FusionRecipe, SpeechRecipe, train_fusion, train_speech
+
+        if not self.data:
+            raise VisemoError("train: got no --data, expected at least one store; make one with visemo prepare")
+        recipes: dict[str, tuple[Any, Any]] = {
+            "speech": (SpeechRecipe, train_speech),
+            "fusion": (FusionRecipe, train_fusion),
+        }
+        recipe_kind, train = recipes[self.part]
+        given = self.settings if self.steps is None else (("steps", str(self.steps)), *self.settings)
+        recipe = with_settings(getattr(recipe_kind, self.preset)(), given)
+        result = train(recipe, self.data, load_face(self.face), self.out, resume=self.resume, device=self.device)
+        say(f"{self.out}: score {result['score']:.4g} at step {result['step']:.0f}")
+        return 0
+
+
+def _settings(recipe: Any) -> str:
+    """What a recipe's docstring says of its fields, and their values in the default preset."""
+    says = inspect.cleandoc(recipe.__doc__ or "").partition("\n\n")[2]
+    values = dataclasses.asdict(recipe.default())
+    chosen = "  ".join(f"--{name.replace('_', '-')} {value}" for name, value in values.items() if value != {})
+    return textwrap.indent(f"{textwrap.fill(chosen, 110, break_on_hyphens=False)}\n{says}\n", "  ")
+
+
+def _pairs(words: list[str]) -> tuple[tuple[str, str], ...]:
+    """`--key value --other value` as pairs. Raises VisemoError when a word has no partner."""
+    for key in words[::2]:
+        if not key.startswith("--"):
+            raise VisemoError(f"train: got {key!r}, expected --KEY VALUE pairs of the recipe")
+    if len(words) % 2:
+        raise VisemoError(f"train: got {words[-1]} without a value, expected --KEY VALUE")
+    return tuple((key[2:].replace("-", "_"), value) for key, value in zip(words[::2], words[1::2]))
+
+
+def with_settings(recipe: Any, settings: tuple[tuple[str, str], ...]) -> Any:
+    """A recipe (a frozen dataclass) with some fields set from text; `outer.inner` reaches into a nested one.
+
+    Raises
+    ------
+    VisemoError
+        For an unknown field (with the list) or a value of another type than the field's own.
+    """
+    for key, text in settings:
+        outer, _, inner = key.partition(".")
+        known = [field.name for field in dataclasses.fields(recipe)]
+        if outer not in known:
+            raise VisemoError(f"--{key}: got an unknown setting, expected one of {', '.join(known)}")
+        now = getattr(recipe, outer)
+        if inner and dataclasses.is_dataclass(now):
+            value = with_settings(now, ((inner, text),))
+        else:
+            value = _value(key, text, now)
+        recipe = dataclasses.replace(recipe, **{outer: value})
+    return recipe
+
+
+def _value(key: str, text: str, now: Any) -> Any:
+    """`text` as a value of the type that the setting has now."""
+    if isinstance(now, str):
+        return text
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = {"True": True, "False": False}.get(text, text)
+    if isinstance(now, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(now, tuple) and isinstance(value, list):
+        return tuple(value)
+    if type(value) is not type(now):
+        raise VisemoError(f"--{key}: got {text!r}, expected {type(now).__name__} such as {now}")
+    return value
+
+
+@dataclass(frozen=True)
+class Assemble(Verb):
+    """Join a trained speech part and a trained fusion part into a model that animates."""
+
+    speech: Annotated[Positional[Path], arg(metavar="SPEECH_RUN")]
+    """run folder of `visemo train speech`"""
+    fusion: Annotated[Positional[Path], arg(metavar="FUSION_RUN")]
+    """run folder of `visemo train fusion`"""
+    out: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
+    """the model folder"""
+    face: FaceName = "builtin"
+    """the face that both were trained on"""
+
+    examples: ClassVar[tuple[str, ...]] = ("visemo assemble runs/speech runs/fusion -o models/mine",)
+
+    def run(self) -> int:
+        from visemo.face.library import load_face
+        from visemo.training.recipes import assemble
+
+        assemble(self.speech, self.fusion, load_face(self.face), self.out)
+        say(f"{self.out}: try it with visemo animate speech.wav --model {self.out} -o take.mp4")
+        return 0

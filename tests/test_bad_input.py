@@ -1,0 +1,195 @@
+"""What users get wrong: one clear line, exit code 2, no traceback, nothing half-written."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tiny import tone
+from visemo.cli.entry import main
+from visemo.face.library import save_face
+from visemo.geometry.mesh import write_mesh
+from visemo.media import save_wav
+from visemo.types import Mesh
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, tiny_folder, tiny_face) -> Path:
+    """Good and bad files to point at; `{...}` in the cases below are names in here."""
+    folder = tmp_path_factory.mktemp("bad")
+    save_wav(tone(0.3), folder / "good.wav")
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("This is no sound at all, only its name says so.\n" * 20)
+    soundfile.write(folder / "zero.wav", np.zeros(0, np.float32), 16_000)
+    for name, value in (("nan", np.nan), ("inf", np.inf)):
+        samples = tone(0.3).samples.copy()
+        samples[100] = value
+        soundfile.write(folder / f"{name}.wav", samples, 16_000, subtype="FLOAT")
+    soundfile.write(folder / "blip.wav", np.zeros(80, np.float32), 16_000)
+    soundfile.write(folder / "silence.wav", np.zeros(16_000, np.float32), 16_000)
+
+    for name, text in {
+        "unsorted": '{"keys": [{"t": 1, "expression": "happy"}, {"t": 0, "expression": "sad"}]}',
+        "unknown": '{"keys": [{"t": 0, "expression": "happy", "easing": "in"}]}',
+        "smug": '{"keys": [{"t": 0, "expression": "smug"}]}',
+        "broken": '{"keys": [',
+    }.items():
+        (folder / f"{name}.json").write_text(text)
+
+    shutil.copytree(tiny_folder, folder / "cut")
+    weights = folder / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    shutil.copytree(tiny_folder, folder / "foreign")
+    (folder / "foreign" / "config.json").write_text('{"schema": "somebody-else/3", "face": {}}')
+    shutil.copytree(tiny_folder, folder / "other")
+    config = folder / "other" / "config.json"
+    config.write_text(config.read_text() + "\n")  # another hash: another model
+    (folder / "hollow").mkdir()
+    (folder / "file").write_text("in the way")
+
+    save_face(tiny_face, folder / "tiny_face")
+    write_mesh(folder / "triangle.obj", Mesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.int32)))
+    assert main(["animate", f"{folder}/good.wav", "--model", str(tiny_folder), "-o", f"{folder}/take.npz"]) == 0
+    (folder / "cut.npz").write_bytes((folder / "take.npz").read_bytes()[:5000])
+    (folder / "text.npz").write_text("hello")
+    np.savez(folder / "array.npz", a=np.zeros(3))
+    return folder
+
+
+ANIMATE = "animate {place}/good.wav --model {model} -o {out}/t.npz "
+SOUND = "animate {place}/%s --model {model} -o {out}/t.npz -o {out}/t.mp4"
+EDIT = "edit {place}/take.npz --model {model} -o {out}/t.npz "
+OTHER = EDIT.replace("{model}", "{place}/other")
+TRAIN = "train fusion --data {place} -o {out}/run "
+
+CASES = {
+    # sounds
+    "no such file": (SOUND % "none.wav", "none.wav: got no such file"),
+    "a folder": (SOUND % "hollow", "got a folder"),
+    "empty file": (SOUND % "empty.wav", "got an empty file"),
+    "text renamed wav": (SOUND % "text.wav", "text.wav: got no readable sound"),
+    "zero samples": (SOUND % "zero.wav", "got zero samples"),
+    "nan samples": (SOUND % "nan.wav", "got NaN or infinite samples"),
+    "inf samples": (SOUND % "inf.wav", "got NaN or infinite samples"),
+    "5 ms": (SOUND % "blip.wav", "got 5 ms of sound, expected at least"),
+    # names
+    "unknown expression": (ANIMATE + "--expression smug", "got 'smug', expected one of neutral, Afraid, angry"),
+    "unknown model": (ANIMATE.replace("{model}", "nonesuch"), "model: got 'nonesuch', expected a folder or one of"),
+    "unknown suffix": (ANIMATE + "-o {out}/t.gif", "got suffix '.gif', expected one of .mp4 .glb"),
+    "no suffix": (ANIMATE + "-o {out}/t", "got suffix '', expected one of .mp4"),
+    "unknown subject": (ANIMATE + "--subject zoe", "subject: got 'zoe', expected one of anna, ben"),
+    "unknown face": (ANIMATE + "--face nobody", "face: got 'nobody', expected builtin or a folder"),
+    "unknown mode": (ANIMATE + "--mode both", "invalid choice 'both' for argument '--mode'"),
+    "unknown device": (ANIMATE + "--device tpu", "invalid choice 'tpu'"),
+    # numbers
+    "intensity abc": (ANIMATE + "--expression happy:abc", "intensity: got 'abc', expected a number from 0 to 1.5"),
+    "intensity -1": (ANIMATE + "--expression happy:-1", "intensity: got '-1', expected a number from 0 to 1.5"),
+    "intensity 9": (ANIMATE + "--expression happy:9", "intensity: got '9', expected a number from 0 to 1.5"),
+    "guard 2": (ANIMATE + "--guard 2", "guard: got 2.0, expected a number from 0 to 1"),
+    "guard -1": (ANIMATE + "--guard -1", "guard: got -1.0, expected a number from 0 to 1"),
+    "guard text": (ANIMATE + "--guard much", "--guard: could not convert string to float: 'much'"),
+    "fps 0": (ANIMATE + "--fps 0", "fps: got 0.0, expected a number from 1 to 240"),
+    "seed text": (ANIMATE + "--seed x", "Error parsing --seed"),
+    # timelines
+    "unsorted keys": (ANIMATE + "--timeline {place}/unsorted.json", "expected keys sorted by time"),
+    "unknown field": (ANIMATE + "--timeline {place}/unknown.json", "got field 'easing', expected expression, fade"),
+    "unknown name in a timeline": (ANIMATE + "--timeline {place}/smug.json", "got 'smug', expected one of"),
+    "no JSON": (ANIMATE + "--timeline {place}/broken.json", "expected JSON text"),
+    "no timeline": (ANIMATE + "--timeline {place}/none.json", "No such file"),
+    "timeline and expression": (ANIMATE + "--expression sad --timeline {place}/smug.json", "only one of them"),
+    # places
+    "no output folder": (ANIMATE + "-o {out}/none/t.npz", "got no folder"),
+    "a file for a folder": (ANIMATE + "-o {place}/file/t.npz", "got no folder"),
+    "over the recording": (ANIMATE + "-o {place}/good.wav", "would replace the recording"),
+    "its sound over the recording": (ANIMATE + "-o {place}/good.glb", "such as good_take.glb"),
+    "two clips, one file": (ANIMATE.replace("{place}/good.wav", "{place}/good.wav {place}/inf.wav"), "several clips"),
+    "a folder for a file": (ANIMATE + "-o {place}/hollow", "got a folder, expected a file"),
+    "meshes over a file": (ANIMATE.replace("t.npz", "") + "-o {place}/file/", "got a file, expected a folder"),
+    "demo in a file": ("demo --model {model} -o {place}/file", "cannot make that folder"),
+    # models and takes
+    "cut checkpoint": (ANIMATE.replace("{model}", "{place}/cut"), "model.safetensors: got a damaged file"),
+    "foreign checkpoint": (ANIMATE.replace("{model}", "{place}/foreign"), "somebody-else/3, expected visemo.model/1"),
+    "empty model folder": (ANIMATE.replace("{model}", "{place}/hollow"), "got no config.json"),
+    "another model's take": (OTHER + "--expression sad", "take: got one of model tiny"),
+    "no take": ("edit {place}/none.npz -o {out}/t.csv", "got no such file, expected a take"),
+    "cut take": ("edit {place}/cut.npz -o {out}/t.csv", "got no readable take"),
+    "text take": ("render {place}/text.npz -o {out}/t.mp4", "got no readable take"),
+    "other npz": ("render {place}/array.npz -o {out}/t.mp4", "got an npz without"),
+    "guard alone": (EDIT + "--guard 0.5", "alone"),
+    # meshes
+    "other topology": (ANIMATE + "--expression {place}/triangle.obj", "mesh: got 3 vertices and 1 triangles"),
+    "no mesh": (ANIMATE + "--expression {place}/none.obj", "none.obj"),
+    "face of another topology": (ANIMATE + "--face {place}/tiny_face", "face: got tiny in its own topology"),
+    "other face": (ANIMATE + "--face {place}/triangle.obj", "mesh: got 3 vertices and 1 triangles"),
+    # words
+    "no verb": ("animat x.wav", "got 'animat', expected one of demo, animate"),
+    "no sound": ("animate -o {out}/t.npz", "got no AUDIO"),
+    "no output": ("animate {place}/good.wav", "got no OUT"),
+    "no value": ("animate {place}/good.wav -o", "Missing value for argument '-o/--out'"),
+    "unknown option": (ANIMATE + "--expresion sad", "expected only its options; did you mean --expression?"),
+    "render to text": ("render {place}/take.npz -o {out}/t.txt", "got suffix '.txt', expected .mp4 or .png"),
+    "render size": ("render {place}/take.npz -o {out}/t.mp4 --size 99", "--size: got 99, expected an even number"),
+    "no part": ("train", "Missing from visemo train"),
+    "no data": ("train speech -o {out}/run", "got no --data"),
+    "no store": ("train fusion --data {place}/hollow -o {out}/run --steps 1", "hollow"),
+    "unknown setting": (TRAIN + "--pol 3", "--pol: got an unknown setting, expected one"),
+    "nothing to evaluate": ("evaluate --model {model} -o {out}/report", "got no --data"),
+    "no such store": ("evaluate --model {model} --data {place}/hollow -o {out}/report", "hollow"),
+    "setting without value": (TRAIN + "--pool", "got --pool without a value"),
+    "bare word": (TRAIN + "fast 3", "got 'fast', expected --KEY VALUE"),
+    "store in use": ("prepare planted --tiny -o {place}", "bad"),
+    "no store folder": ("prepare planted --tiny -o {out}/none/store", "got no folder"),
+    "no runs": ("assemble {place}/hollow {place}/hollow -o {out}/m", "hollow"),
+    "info on nothing": ("info {place}/none", "model: got"),
+    "benchmark of nothing": ("benchmark --preset huge", "preset: got 'huge', expected one of paper, default"),
+    "benchmark without length": ("benchmark --seconds 0", "--seconds: got 0.0"),
+    "benchmark nowhere": ("benchmark --json {out}/none/b.json", "got no folder"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_mistake_is_one_line_and_leaves_nothing(name, place, tiny_folder, tmp_path, capsys):
+    words, expected = CASES[name]
+    before = sorted(path for path in place.rglob("*"))
+    code = main([word.format(place=place, model=tiny_folder, out=tmp_path) for word in words.split()])
+    out, err = capsys.readouterr()
+    assert code == 2 and not out
+    assert err.startswith("visemo: ") and err.count("\n") == 1 and err.endswith("\n"), err
+    assert expected in err, err
+    assert not list(tmp_path.iterdir()) and before == sorted(path for path in place.rglob("*"))
+
+
+def test_an_output_that_cannot_be_written(place, tiny_folder, tmp_path, capsys, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    words = ["animate", f"{place}/good.wav", "--model", str(tiny_folder), "-o", f"{tmp_path}/t.npz"]
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert "cannot write there (Permission denied)" in err and err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_a_line_too(place, tiny_folder, tmp_path, capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "t.npz")
+
+    monkeypatch.setattr("visemo.export.tracks._write_header", full)
+    words = ["animate", f"{place}/good.wav", "--model", str(tiny_folder), "-o", f"{tmp_path}/t.npz"]
+    assert main(words) == 2
+    assert "No space left on device" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_interrupting_is_quiet(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("visemo.cli.entry._run", interrupted)
+    assert main(["demo"]) == 130
+    assert capsys.readouterr().err == "visemo: interrupted\n"
+
+
+def test_digital_silence_is_no_mistake(place, tiny_folder, tmp_path):
+    assert main(["animate", f"{place}/silence.wav", "--model", str(tiny_folder), "-o", f"{tmp_path}/t.npz"]) == 0
