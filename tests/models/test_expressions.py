@@ -15,6 +15,7 @@ from visemo.models.expressions import (
     ExpressionTake,
     check_intensity,
     take_from_motion,
+    without_blinks,
 )
 from visemo.types import VisemoError
 
@@ -204,3 +205,29 @@ def test_a_motion_becomes_a_take_through_the_expression_encoder():
     assert np.allclose(take.weights[:, 0], motion[:, 0, 0])
     with pytest.raises(VisemoError, match="expression motion"):
         take_from_motion(Encoder(), motion.astype(np.float64))  # type: ignore[arg-type]
+
+
+def blink(frames: int, at: int) -> np.ndarray:
+    """A lid's course: down within 3 frames, up within 5."""
+    away = np.arange(frames) - at
+    return np.clip(1 - np.where(away < 0, -away / 3, away / 5), 0, 1)
+
+
+@pytest.mark.parametrize("at", [27, 30, 33])
+def test_a_blink_is_never_the_apex(at):
+    course = np.sin(np.linspace(0, np.pi, 60)) ** 2
+    weights = np.stack([course, 2 * blink(60, at)], axis=1).astype(np.float32)
+    take = ExpressionTake(weights, np.zeros((60, 1), np.float32))
+    assert np.linalg.norm(weights, axis=1).argmax() == at  # the planted fault
+    assert weights[take.apex, 1] < 0.3 and weights[take.apex, 0] > 0.85
+    assert np.abs(without_blinks(weights)[:, 1]).max() < 1e-6
+
+
+def test_a_short_sharp_apex_stays_the_apex():
+    course = np.maximum(0, 1 - np.abs(np.arange(60) - 24) / 18)
+    assert ExpressionTake(course[:, None].astype(np.float32), np.zeros((60, 1), np.float32)).apex == 24
+
+
+def test_a_take_that_only_twitches_still_has_an_apex():
+    take = ExpressionTake(blink(60, 30)[:, None].astype(np.float32), np.zeros((60, 1), np.float32))
+    assert take.weights[take.apex, 0] >= 0 and 0 <= take.apex < 60

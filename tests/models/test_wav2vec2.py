@@ -70,7 +70,7 @@ def test_a_short_or_silent_clip_is_no_error():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("frames", [150, 125])
+@pytest.mark.parametrize("frames", [150, 125, 750])  # the last: more than one block of positions
 def test_equals_transformers_own_model(frames):
     encoder = make()
     clips = torch.cat([sound(5, 1), sound(5, 2)])

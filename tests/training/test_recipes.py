@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from visemo.data.dataset import open_store
 from visemo.face.maps import geometry_map
 from visemo.models.checkpoint import load_model, load_parts
 from visemo.models.fusion import Fusion, FusionConfig
-from visemo.training.fusion import FusionTask
+from visemo.training.fusion import FusionTask, expression_library
 from visemo.training.recipes import FusionRecipe, SpeechRecipe, assemble, train_fusion, train_speech
 from visemo.training.speech import SequenceTask
 from visemo.types import VisemoError
+from visemo.units import M_PER_MM
 
 SMALL_WAV2VEC = {
     "kind": "wav2vec2",
@@ -121,6 +123,24 @@ def test_two_runs_become_a_model(runs, store, tiny_face, tmp_path):
     smile = smile.view(90, -1, 3)[45].numpy()
     truth = tiny_face.shape("mouthSmileLeft") + tiny_face.shape("mouthSmileRight")
     assert np.corrcoef(smile.ravel(), truth.ravel())[0, 1] > 0.95
+
+
+def test_the_library_leaves_out_takes_that_blink_or_talk():
+    """One shape each: a smile, a blink, and one of speech; every second take blinks, at its apex, and so is largest."""
+    basis = torch.eye(3)[:, None, :].expand(3, 4, 3) * M_PER_MM
+    model = SimpleNamespace(config=SimpleNamespace(speech_shapes=1, expression_shapes=2), basis=basis)
+    course = np.sin(np.linspace(0, np.pi, 60)) ** 2
+    blink = np.exp(-((np.arange(60) - 30.0) ** 2) / 4)
+    encoded = []
+    for n in range(12):
+        own = np.stack([(0.8 + 0.01 * n) * course, (n % 2) * 1.5 * blink], axis=1)
+        encoded.append(torch.from_numpy(np.concatenate([0.05 * (n % 3) * course[:, None], own], axis=1)).float())
+    recordings = [SimpleNamespace(take=SimpleNamespace(label="happy", fps=30.0)) for _ in encoded]
+    library = expression_library(model, recordings, encoded)  # type: ignore[arg-type]
+    chosen = library.takes["happy"]
+    assert len(chosen) == 3 and all(not take.weights[:, 1].any() for take in chosen)
+    assert {round(take.weights.max() * 100) for take in chosen} == {86, 88, 90}  # the calm half's strongest
+    assert [take.leak.max() for take in chosen] == sorted(take.leak.max() for take in chosen)
 
 
 def test_assembling_the_wrong_runs_is_refused(runs, tiny_face, tmp_path):

@@ -23,7 +23,8 @@ NEAR, FAR = 15 * M_PER_MM, 40 * M_PER_MM  # from the lips: free to move, held
 HELD = 10.0  # how much dearer a move of the upper face is than one of the lips
 SOFTNESS = 0.02 * M_PER_MM  # gap error that is not worth a large move
 BLOCK = 256  # frames solved together
-STEPS = 6  # Gauss-Newton steps; the gaps are almost linear, three are usually enough
+STEPS = 6  # Gauss-Newton steps at most; the gaps are almost linear
+SETTLED = 1e-4  # change of a weight, of which 1 is the most, that ends them
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,24 +67,25 @@ def _cost_of_moving(clip: Animation) -> np.ndarray:
 
 def _least_change(lips: _Lips, cost: np.ndarray, spoken: np.ndarray, w_e: np.ndarray) -> np.ndarray:
     """The change of w_E (T, K_E) of least cost by which no pair stays wider than in the speech alone."""
-    inverse = np.linalg.inv(cost)
     wanted = np.linalg.norm(spoken, axis=-1)  # (T, N)
     # softness in the problem's own unit: what the cheapest mm at the lips costs
     flat = lips.expression.reshape(len(w_e.T), -1)
-    unit = np.trace(flat.T @ inverse @ flat) / flat.shape[1]
-    soft = unit * (SOFTNESS / M_PER_MM) ** 2 * np.eye(len(lips.rest))
+    unit = np.trace(flat.T @ np.linalg.solve(cost, flat)) / flat.shape[1]
+    by_pair = lips.expression.transpose(1, 2, 0)  # (N, 3, K_E)
+    stiff = cost * unit * (SOFTNESS / M_PER_MM) ** 2
     change = np.zeros_like(w_e)
     for _ in range(STEPS):
         fused = lips.with_expression(spoken, w_e + change)
         width = np.linalg.norm(fused, axis=-1)
         # sensitivity of each gap; a pair that is no wider than wanted asks for nothing and resists nothing
-        slope = np.einsum("tnc,knc->tnk", fused / np.maximum(width, 1e-6)[..., None], lips.expression)
-        slope *= (width > wanted)[..., None]
+        toward = fused * ((width > wanted) / np.maximum(width, 1e-6))[..., None]
+        slope = np.matmul(toward.transpose(1, 0, 2), by_pair).transpose(1, 0, 2)  # (T, N, K_E)
         # the whole change, anew, from the present linearisation: the least one, not a sum of steps
-        target = np.minimum(wanted - width, 0.0) + np.einsum("tnk,tk->tn", slope, change)
-        reach = slope @ inverse
-        pull = np.linalg.solve(reach @ slope.transpose(0, 2, 1) + soft, target[..., None])
-        change = (reach.transpose(0, 2, 1) @ pull)[..., 0]
+        target = np.minimum(wanted - width, 0.0) + (slope @ change[..., None])[..., 0]
+        turned = slope.transpose(0, 2, 1)
+        before, change = change, np.linalg.solve(turned @ slope + stiff, turned @ target[..., None])[..., 0]
+        if np.abs(change - before).max() < SETTLED:
+            break
     return change
 
 

@@ -19,6 +19,7 @@ import scipy.fft
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from scipy.ndimage import median_filter
 
 from visemo.assets import atomic
 from visemo.types import FloatArray, VisemoError, check_array
@@ -28,6 +29,8 @@ NEUTRAL = "neutral"
 ONSET = 0.4  # s from neutral to the apex
 DECAY = 0.5  # s from the apex back to neutral
 MAX_INTENSITY = 1.5
+BLINK = 0.25  # s, the longest that a blink lasts
+CALM = 0.35  # share of a frame that may be such fast motion, if it is to be held
 MICRO_BAND = 3.0  # Hz: faster wobble of a held expression is noise of the recording
 MICRO_FADE = 0.3  # s over which the micro-motion joins and leaves the apex
 
@@ -59,6 +62,11 @@ def smoothstep(x: np.ndarray | float) -> np.ndarray:
     return x * x * (3.0 - 2.0 * x)
 
 
+def without_blinks(weights: FloatArray, fps: float = FPS) -> FloatArray:
+    """(F, K) of which whatever comes and goes within `BLINK` seconds has gone: a median over twice that time."""
+    return median_filter(weights, size=(2 * max(1, round(BLINK * fps)) + 1, 1), mode="nearest")
+
+
 def check_intensity(value: object) -> float:
     """The strength of an expression, 0 (none) to 1.5; 1 is the take as recorded.
 
@@ -80,7 +88,7 @@ class ExpressionTake:
     weights: FloatArray  # (F, K_E) w_E
     leak: FloatArray  # (F, K_A) eps_E: the speech that the recording carried
     fps: float = FPS
-    apex: int = -1  # -1: the frame of largest |w_E|
+    apex: int = -1  # -1: the frame of largest |w_E|, blinks aside
 
     def __post_init__(self) -> None:
         check_array("expression take", self.weights, (None, None), np.float32)
@@ -90,9 +98,16 @@ class ExpressionTake:
         if not self.fps > 0:
             raise VisemoError(f"expression take: got {self.fps} frames per second, expected a positive number")
         if self.apex == -1:
-            object.__setattr__(self, "apex", int(np.linalg.norm(self.weights, axis=1).argmax()))
+            object.__setattr__(self, "apex", self._calm_apex())
         if not 0 <= self.apex < len(self.weights):
             raise VisemoError(f"expression take: got apex {self.apex}, expected a frame of 0..{len(self.weights) - 1}")
+
+    def _calm_apex(self) -> int:
+        """The strongest frame that is no blink or twitch: an apex is held, a blink must not be."""
+        size = np.linalg.norm(self.weights, axis=1)
+        slow = without_blinks(self.weights, self.fps)
+        calm = np.linalg.norm(self.weights - slow, axis=1) <= CALM * np.linalg.norm(slow, axis=1)
+        return int(np.where(calm | ~calm.any(), size, -1).argmax())
 
     @cached_property
     def _track(self) -> np.ndarray:

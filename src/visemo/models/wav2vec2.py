@@ -24,6 +24,7 @@ from visemo.models.audio_encoder import AudioEncoder, AudioEncoderConfig, Progre
 from visemo.types import VisemoError
 
 CONV_BLOCK = 100  # feature frames (2 s) convolved at a time: what a level-3 cache holds
+POSITION_BLOCK = 600  # mesh frames given their positions at a time
 CONV_SHARE = 0.4  # of the time of a clip goes into the convolutions
 
 
@@ -81,7 +82,7 @@ class Wav2Vec2Encoder(AudioEncoder):
 
     def _transform(self, hidden: Tensor, progress: Progress | None) -> Tensor:
         """(B, T, width) through the transformer: positions over the whole clip, attention in windows."""
-        hidden = self.encoder.layer_norm(hidden + self.encoder.pos_conv_embed(hidden))
+        hidden = self.encoder.layer_norm(hidden + self._positions(hidden))
         if hidden.shape[1] <= self.config.window:
             return self._layers(hidden)
         out, done = torch.empty_like(hidden), 0
@@ -96,6 +97,16 @@ class Wav2Vec2Encoder(AudioEncoder):
             if progress is not None:
                 progress(done / hidden.shape[1])
         return out
+
+    def _positions(self, hidden: Tensor) -> Tensor:
+        """The convolutional position embedding, in exact blocks: over a long clip at once it takes gigabytes."""
+        embed = self.encoder.pos_conv_embed
+        reach, frames = embed.conv.padding[0], hidden.shape[1]
+        blocks = []
+        for start in range(0, frames, POSITION_BLOCK):
+            stop, first = min(start + POSITION_BLOCK, frames), max(0, start - reach)
+            blocks.append(embed(hidden[:, first : stop + reach])[:, start - first : stop - first])
+        return torch.cat(blocks, dim=1)
 
     def _layers(self, hidden: Tensor) -> Tensor:
         for layer in self.encoder.layers:

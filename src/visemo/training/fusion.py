@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from visemo.geometry.laplacian import graph_laplacian, sparse_tensor
 from visemo.geometry.regions import vertex_weights
 from visemo.models import losses
 from visemo.models.checkpoint import save_model
-from visemo.models.expressions import ExpressionLibrary
+from visemo.models.expressions import ExpressionLibrary, without_blinks
 from visemo.models.fusion import Fusion, FusionConfig, MapEncoder
 from visemo.training.corpus import Corpus, Recording, thin
 from visemo.training.frames import CHUNK, FrameBatch, FramePool, draw_pool
@@ -330,7 +330,8 @@ def begin_linear(model: Fusion, speech: FramePool, expression: FramePool, omega:
 
 
 def expression_library(model: Fusion, recordings: Sequence[Recording], encoded: Sequence[Tensor]) -> ExpressionLibrary:
-    """Every label's most telling takes: among the stronger half, those with the least speech in them.
+    """Every label's most telling takes: of the half that blinks least the stronger half, and of those the ones with
+    the least speech in them.
 
     Parameters
     ----------
@@ -338,18 +339,39 @@ def expression_library(model: Fusion, recordings: Sequence[Recording], encoded: 
     encoded : [eps_E | w_E] of each, (T, K)
     """
     shares = [model.config.speech_shapes, model.config.expression_shapes]
-    takes: dict[str, list[tuple[float, float, tuple[FloatArray, FloatArray]]]] = {}
     strength = losses.shape_rms(model.basis.detach().cpu())  # mm of a shape at weight 1
+    takes: dict[str, list[_Candidate]] = {}
     for recording, weights in zip(recordings, encoded):
         leak, own = weights.split(shares, dim=1)
-        apex = (own * strength[shares[0] :]).norm(dim=1).max().item()
-        spoken = (leak * strength[: shares[0]]).norm(dim=1).max().item() / max(apex, 1e-6)
-        takes.setdefault(recording.take.label, []).append((apex, spoken, (own.numpy(), leak.numpy())))
+        slow = torch.from_numpy(without_blinks(own.numpy(), recording.take.fps))
+        apex, fast = (_highest(part * strength[shares[0] :]) for part in (slow, own - slow))
+        spoken = _highest(leak * strength[: shares[0]]) / max(apex, 1e-6)
+        candidate = _Candidate(apex, spoken, fast / max(apex, 1e-6), (own.numpy(), leak.numpy()))
+        takes.setdefault(recording.take.label, []).append(candidate)
     chosen = {}
     for label, group in takes.items():
-        stronger = sorted(group, key=lambda take: -take[0])[: max(TAKES_PER_LABEL, (len(group) + 1) // 2)]
-        chosen[label] = [take[2] for take in sorted(stronger, key=lambda take: take[1])[:TAKES_PER_LABEL]]
+        calm = _best_half(group, lambda take: take.fast)
+        strong = _best_half(calm, lambda take: -take.apex)
+        chosen[label] = [take.weights for take in sorted(strong, key=lambda take: take.spoken)[:TAKES_PER_LABEL]]
     return ExpressionLibrary.from_takes(chosen)
+
+
+class _Candidate(NamedTuple):
+    """A take for the library: its strength in mm; speech and fast motion in it as shares of that."""
+
+    apex: float
+    spoken: float
+    fast: float
+    weights: tuple[FloatArray, FloatArray]
+
+
+def _highest(weights: Tensor) -> float:
+    return weights.norm(dim=1).max().item()
+
+
+def _best_half(group: list[_Candidate], cost: Callable[[_Candidate], float]) -> list[_Candidate]:
+    """The half of least cost, rounded up, but never fewer than the library wants."""
+    return sorted(group, key=cost)[: max(TAKES_PER_LABEL, (len(group) + 1) // 2)]
 
 
 def _ridge_regression(pairs: Iterator[tuple[Tensor, Tensor]], ridge: float) -> Tensor:
