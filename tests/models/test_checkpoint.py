@@ -8,8 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from visemo.face import maps
+from visemo.face.maps import geometry_map
 from visemo.models import checkpoint
-from visemo.models.checkpoint import load_model, load_parts, save_model
+from visemo.models.checkpoint import MAP, load_model, load_parts, save_model
 from visemo.types import VisemoError
 
 
@@ -38,6 +40,17 @@ def test_a_model_comes_back_as_it_was(folder, tiny_model):
     before, after = (m.expressions.sample("happy", 40, seed=1) for m in (tiny_model, model))
     for own, loaded in zip(before, after):
         np.testing.assert_array_equal(own, loaded)
+
+
+def test_a_model_brings_the_map_that_it_learned_on(folder, tiny_model, tmp_path, monkeypatch):
+    own = tiny_model.fusion.geomap
+    monkeypatch.setenv("VISEMO_CACHE", str(tmp_path / "cache"))
+    maps._uv.cache_clear()
+    monkeypatch.setattr(maps, "REGIONS", {"lips": 9.0})  # a flattening of today that differs
+    assert not torch.equal(geometry_map(tiny_model.face, own.size).uv, own.uv)
+    loaded = load_model(folder).fusion.geomap
+    assert all(torch.equal(getattr(loaded, name), getattr(own, name)) for name in ("uv", "index", "weight"))
+    maps._uv.cache_clear()
 
 
 def test_half_precision_is_half_the_size_and_nearly_the_same(folder, tiny_model, tmp_path):
@@ -136,6 +149,11 @@ BREAKS = {
         r"got shape \(3,\) for speech.vertice_map.bias, expected shape",
     ),
     "absent": (lambda d: edit_weights(d, lambda w: w.pop("fusion.decoder.weight")), "got nothing for fusion.decoder"),
+    "no map": (lambda d: edit_weights(d, lambda w: w.pop(MAP)), "got nothing for geometry_map.uv, expected float64"),
+    "half map": (
+        lambda d: edit_weights(d, lambda w: w.update({MAP: w[MAP].half()})),
+        r"got torch.float16 of shape \(\d+, 2\) for geometry_map.uv",
+    ),
     "extra": (lambda d: edit_weights(d, lambda w: w.update(spy=torch.zeros(1))), "got an unknown tensor spy"),
 }
 

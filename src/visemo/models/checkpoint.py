@@ -1,7 +1,7 @@
 """Model folders: everything an animator needs, written without pickles and read strictly.
 
 DIR/config.json           schema, versions, face, the configuration of each network, how it was trained
-DIR/model.safetensors     "speech.*" and "fusion.*", float32 or float16
+DIR/model.safetensors     "speech.*" and "fusion.*", float32 or float16; "geometry_map.uv", float64
 DIR/expressions.*         the expression library
 DIR/face/                 the face itself, unless it is the built-in one
 """
@@ -27,13 +27,14 @@ from torch import Tensor, nn
 from visemo.assets import ASSETS, sha256
 from visemo.face.face import Face
 from visemo.face.library import load_face, save_face
-from visemo.face.maps import geometry_map
+from visemo.geometry.geomap import GeometryMap, symmetric_triangles
 from visemo.models.expressions import ExpressionLibrary
 from visemo.models.fusion import Fusion, FusionConfig
 from visemo.models.speech_motion import SpeechMotion, SpeechMotionConfig
 from visemo.types import VisemoError
 
 SCHEMA = "visemo.model/1"
+MAP = "geometry_map.uv"  # where each vertex lies in the map that the encoders learned to read
 CONFIG, WEIGHTS, FACE = "config.json", "model.safetensors", "face"
 BUILTIN = "builtin"
 
@@ -144,7 +145,7 @@ def load_parts(folder: Path | str) -> Parts:
         _fill(speech, "speech", weights, folder)
     if "fusion" in config:
         settings = read_config(FusionConfig, config["fusion"], f"{folder}/{CONFIG}: fusion")
-        fusion = Fusion(settings, geometry_map(face, settings.map_size))
+        fusion = Fusion(settings, _read_map(face, weights, settings.map_size, folder))
         _fill(fusion, "fusion", weights, folder)
     if weights:
         raise VisemoError(f"{folder}/{WEIGHTS}: got an unknown tensor {next(iter(weights))}, expected none; wrong file")
@@ -238,6 +239,15 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
         raise VisemoError(f"{path}: got a damaged file ({error}), expected safetensors; get it anew") from error
 
 
+def _read_map(face: Face, weights: dict[str, Tensor], size: int, folder: Path) -> GeometryMap:
+    """The very map of the training, moved out of `weights`; another flattening would shift all that E_a sees."""
+    uv, shape = weights.pop(MAP, None), (len(face.template), 2)
+    if uv is None or uv.dtype != torch.float64 or uv.shape != shape:
+        got = "nothing" if uv is None else f"{uv.dtype} of shape {tuple(uv.shape)}"
+        raise VisemoError(f"{folder}/{WEIGHTS}: got {got} for {MAP}, expected float64 of shape {shape}; get it anew")
+    return GeometryMap(uv.numpy(), symmetric_triangles(face.template, face.triangles, face.mirror), size)
+
+
 def _fill(network: nn.Module, part: str, weights: dict[str, Tensor], folder: Path) -> None:
     """Move the tensors named `part`.* out of `weights` into the network; every one has to fit."""
     state = {}
@@ -253,7 +263,7 @@ def _fill(network: nn.Module, part: str, weights: dict[str, Tensor], folder: Pat
     network.eval()
 
 
-def _stored(networks: Mapping[str, nn.Module], half: bool) -> dict[str, Tensor]:
+def _stored(networks: Mapping[str, SpeechMotion | Fusion], half: bool) -> dict[str, Tensor]:
     stored = {}
     for part, network in networks.items():
         for key, tensor in network.state_dict().items():
@@ -261,6 +271,8 @@ def _stored(networks: Mapping[str, nn.Module], half: bool) -> dict[str, Tensor]:
             if value.is_floating_point() and not value.isfinite().all():
                 raise VisemoError(f"weights: got values of {part}.{key} that {value.dtype} cannot hold; store float32")
             stored[f"{part}.{key}"] = value.contiguous().clone()
+        if isinstance(network, Fusion):
+            stored[MAP] = network.geomap.uv.cpu().clone()
     return stored
 
 
