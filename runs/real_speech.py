@@ -1,0 +1,168 @@
+"""How well the shipped model articulates real speech: the tables in the README.
+
+.venv/bin/python runs/real_speech.py RECORDINGS [CAPTURE.npz SOUND ...]
+
+RECORDINGS holds sound files with `NAME.phones.json` beside them (phone, begin, dur). A CAPTURE holds curves of a
+real mouth (names, weights (T, n), time or fps): ARKit names, or others that a `*_guess.json` beside it translates
+({name: [[ARKit or ICT name, factor], ...]}).
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import butter, sosfiltfilt
+
+import visemo
+from visemo.data.frames import resample
+from visemo.evaluate.articulation import Articulation, articulation, pause_ends, read_phones
+from visemo.evaluate.metrics import correlation, crossing, lip_gap
+from visemo.face.arkit import ARKIT_NAMES
+from visemo.media import load_audio
+from visemo.types import Waveform
+from visemo.units import FPS, MM_PER_M, SAMPLE_RATE
+
+EMOTIONS = ("neutral", "happy", "sad", "angry", "disgust", "fear", "surprise")
+WAYS = {"guarded": {}, "unguarded": {"guard": 0.0}, "naive": {"mode": "naive"}}
+BLOCK = 30  # frames drawn together by the bootstrap
+say = sys.stdout.write
+
+
+def sentences(folder: Path) -> Iterator[tuple[Path, Path]]:
+    for phones in sorted(folder.glob("*.phones.json")):
+        stem = phones.name.removesuffix(".phones.json")
+        yield next(path for path in sorted(folder.glob(stem + ".*")) if path != phones), phones
+
+
+def closures(animator, sounds: list[tuple[Waveform, tuple]]) -> None:
+    """/p b m/ that shut, open vowels that open, agreement with the phones, deepest crossing: every emotion."""
+    say(f"{'':10}" + "".join(f"{way:>38}" for way in WAYS) + "\n")
+    for emotion in EMOTIONS:
+        cells = []
+        for options in WAYS.values():
+            found: list[Articulation] = []
+            deepest = 0.0
+            for sound, phones in sounds:
+                clip = animator.animate(sound, emotion, **options)
+                vertices = clip.vertices
+                found.append(articulation(lip_gap(vertices, clip.lip_pairs), phones, animator.face))
+                deepest = max(deepest, crossing(vertices, clip.lip_pairs).max())
+            shut = f"{sum(a.shut for a in found)}/{sum(len(a.closures) for a in found)}"
+            opened = f"{sum(a.open for a in found)}/{sum(len(a.vowels) for a in found)}"
+            cells.append(f"pbm {shut} open {opened} r {np.mean([a.correlation for a in found]):.2f} x {deepest:.2f}")
+        say(f"{emotion:10}" + "".join(f"{cell:>38}" for cell in cells) + "\n")
+
+
+def steadiness(animator, sounds: list[tuple[Waveform, tuple]]) -> None:
+    """Jitter in silence against speech, the largest jump, and the lips at the end of pauses."""
+    silence = animator.animate(Waveform(np.zeros(4 * SAMPLE_RATE, np.float32))).vertices
+    lips = animator.face.regions["lips"]
+
+    def jitter(vertices: np.ndarray) -> float:
+        return float(np.linalg.norm(np.diff(vertices[:, lips].astype(np.float64), 2, axis=0), axis=2).mean())
+
+    spoken = [animator.animate(sound, "neutral") for sound, _ in sounds]
+    ratio = jitter(silence) / np.mean([jitter(clip.vertices) for clip in spoken])
+    jump = max(np.linalg.norm(np.diff(clip.vertices, axis=0), axis=2).max() for clip in spoken) * MM_PER_M
+    ends = [
+        lip_gap(clip.vertices, clip.lip_pairs)[end]
+        for clip, (_, phones) in zip(spoken, sounds)
+        for end in pause_ends(phones, clip.frames)
+    ]
+    say(f"acceleration of the lips in silence {100 * ratio:.1f} % of speech; largest jump {jump:.1f} mm; ")
+    say(f"lips at the end of pauses {', '.join(f'{gap:.1f}' for gap in ends) or 'none'} mm\n")
+
+
+def robustness(animator, sounds: list[tuple[Waveform, tuple]]) -> None:
+    """Change of the lip gap, rms over rms of its own variation, by level, telephone band and babble."""
+    everyone = np.concatenate([sound.samples for sound, _ in sounds])
+    band = butter(6, (300, 3400), "band", fs=SAMPLE_RATE, output="sos")
+
+    def changed(samples: np.ndarray, how: str) -> np.ndarray:
+        if how == "telephone":
+            return sosfiltfilt(band, samples)
+        if how == "babble":
+            rolled = sum(np.roll(everyone, n * len(everyone) // 6) for n in range(1, 6))
+            noise = np.resize(rolled, len(samples))
+            return samples + noise * np.sqrt(np.mean(samples**2) / np.mean(noise**2)) * 10 ** (-20 / 20)
+        return samples * 10 ** (float(how) / 20)
+
+    for how in ("-30", "-20", "-10", "telephone", "babble"):
+        shares = []
+        for sound, _ in sounds:
+            peak = np.abs(sound.samples).max()
+            plain = animator.animate(Waveform(sound.samples / peak), "neutral")
+            other = animator.animate(Waveform(changed(sound.samples / peak, how).astype(np.float32)), "neutral")
+            a, b = (lip_gap(clip.vertices, clip.lip_pairs) for clip in (plain, other))
+            shares.append(np.sqrt(np.mean((a - b) ** 2)) / np.sqrt(np.mean(a**2)))
+        say(f"{how:>10}: lip gap changes by {100 * np.mean(shares):.1f} % rms\n")
+
+
+def captured(path: Path, animator) -> np.ndarray:
+    """Lip gap (T,) mm at 30 fps of captured curves on the model's face."""
+    with np.load(path, allow_pickle=False) as data:
+        weights = data["weights"].astype(np.float32)
+        names = [str(name) for name in data["names"][: weights.shape[1]]]
+        fps = float(data["fps"]) if "fps" in data.files else 1 / float(np.median(np.diff(data["time"])))
+    guess = sorted(path.parent.glob("*_guess.json"))
+    known = {name.lower(): k for k, name in enumerate(ARKIT_NAMES)}
+    rows = np.zeros((len(weights), len(ARKIT_NAMES)), np.float32)
+    table = json.loads(guess[0].read_text()) if guess else {name: [[name, 1.0]] for name in names}
+    for name, column in zip(names, weights.T):
+        for target, factor in table.get(name, []):
+            for stem in (target, target.removesuffix("_L") + "Left", target.removesuffix("_R") + "Right"):
+                if stem.lower() in known:
+                    rows[:, known[stem.lower()]] += factor * column
+                    break
+    rows = resample(rows, fps, FPS)
+    ends = animator.face.lip_pairs
+    shapes = np.stack([animator.face.shape(name) for name in ARKIT_NAMES])
+    template = animator.face.template
+    apart = (template[ends[:, 0]] - template[ends[:, 1]]) + np.tensordot(
+        rows.clip(0, 1), shapes[:, ends[:, 0]] - shapes[:, ends[:, 1]], 1
+    )
+    return np.linalg.norm(apart, axis=2).mean(axis=1) * MM_PER_M
+
+
+def against_capture(animator, path: Path, sound: Path) -> None:
+    """Correlation with a captured mouth, and how much more than a jaw that follows the energy."""
+    audio = load_audio(sound)
+    truth = captured(path, animator)
+    ours = lip_gap((clip := animator.animate(audio, "neutral")).vertices, clip.lip_pairs)
+    length = min(len(truth), len(ours))
+    hop = SAMPLE_RATE / FPS
+    level = [audio.samples[max(0, round((t - 0.5) * hop)) : round((t + 1) * hop)] for t in range(length)]
+    energy = np.array([np.log10(np.mean(np.square(x, dtype=np.float64)) + 1e-7) for x in level])
+    curves = np.stack([truth[:length], ours[:length], energy])
+    (r, lag), (r_energy, lag_energy) = (correlation(curves[k], curves[0], 2) for k in (1, 2))
+    random = np.random.default_rng(0)
+    starts = np.arange(0, length - BLOCK + 1)
+    gains = []
+    for _ in range(1000):
+        chosen = (random.choice(starts, length // BLOCK)[:, None] + np.arange(BLOCK)).ravel()
+        shifted = [
+            curves[0][chosen],
+            *(curves[k][(chosen + shift).clip(0, length - 1)] for k, shift in ((1, lag), (2, lag_energy))),
+        ]
+        table = np.corrcoef(shifted)
+        gains.append(table[0, 1] - table[0, 2])
+    low, high = np.quantile(gains, (0.025, 0.975))
+    say(f"{path.name}: r {r:.2f} at lag {lag}, energy {r_energy:.2f} at {lag_energy}; ")
+    say(f"gain {r - r_energy:+.2f} [{low:+.2f}, {high:+.2f}]\n")
+
+
+def main(folder: Path, *captures: str) -> None:
+    animator = visemo.load(*[captures[-1]] if len(captures) % 2 else [])
+    sounds = [(load_audio(sound), read_phones(phones)) for sound, phones in sentences(folder)]
+    say(f"{len(sounds)} sentences\n")
+    closures(animator, sounds)
+    steadiness(animator, sounds)
+    robustness(animator, sounds)
+    for path, sound in zip(captures[::2], captures[1::2]):
+        against_capture(animator, Path(path), Path(sound))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

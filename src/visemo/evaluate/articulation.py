@@ -1,0 +1,98 @@
+"""Whether a take says what the sound says: its lips against phone times, captured lips, and the sound's own pauses.
+
+Curves are lip gaps in mm, one number per frame; phones come from an aligner or from the corpus.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visemo.data.coarticulation import predicted_gap
+from visemo.data.store import Segment
+from visemo.data.visemes import BILABIALS, OPEN_VOWELS, PHONES, SILENCE
+from visemo.evaluate.metrics import correlation
+from visemo.face.face import Face
+from visemo.types import VisemoError
+from visemo.units import FPS
+
+SLACK = 0.05  # s around a phone in which its extreme may fall: aligners are no surer than that
+SHUT = 1.0  # mm, of a /p b m/ that counts as closed
+OPEN = 4.0  # mm, of a vowel that counts as open
+MAX_LAG = 2  # frames
+
+
+@dataclass(frozen=True)
+class Articulation:
+    """Smallest gap of every /p b m/ and largest of every open vowel (mm), and the correlation of the whole curve
+    with the gap that the corpus' viseme model gives the same phones."""
+
+    closures: tuple[float, ...]
+    vowels: tuple[float, ...]
+    correlation: float
+    lag: int
+
+    @property
+    def shut(self) -> int:
+        """/p b m/ whose lips meet."""
+        return sum(gap <= SHUT for gap in self.closures)
+
+    @property
+    def open(self) -> int:
+        """Open vowels that open."""
+        return sum(gap >= OPEN for gap in self.vowels)
+
+
+def articulation(gap: NDArray, phones: Sequence[Segment], face: Face, fps: float = FPS) -> Articulation:
+    """Hold a take's lip gap (T,) mm against its phones.
+
+    Raises VisemoError for unknown phones, and as `metrics.correlation` when a curve does not vary.
+    """
+    expected = predicted_gap(phones, len(gap), face, fps)
+    at, lag = correlation(np.asarray(gap, np.float64), expected.astype(np.float64), MAX_LAG)
+    closures = [_extreme(gap, phone, fps, np.min) for phone in phones if phone.name in BILABIALS]
+    vowels = [_extreme(gap, phone, fps, np.max) for phone in phones if phone.name in OPEN_VOWELS]
+    return Articulation(tuple(closures), tuple(vowels), at, lag)
+
+
+def _extreme(gap: NDArray, phone: Segment, fps: float, pick: Callable[[NDArray], NDArray]) -> float:
+    first = max(0, int(np.floor((phone.start - SLACK) * fps)))
+    last = min(len(gap), int(np.ceil((phone.end + SLACK) * fps)) + 1)
+    return float(pick(gap[min(first, len(gap) - 1) : max(last, first + 1)]))
+
+
+def pause_ends(phones: Sequence[Segment], frames: int, fps: float = FPS, shortest: float = 0.4) -> list[int]:
+    """The last frame of every silence longer than `shortest` seconds, as far as the clip goes."""
+    return [
+        min(int(phone.end * fps), frames - 1)
+        for phone in phones
+        if phone.name == SILENCE and phone.end - phone.start > shortest
+    ]
+
+
+def read_phones(path: Path | str) -> tuple[Segment, ...]:
+    """Phones of an alignment file: a JSON list of {"phone": CMU name, "begin": s, "dur": s}.
+
+    Raises VisemoError for a file that is no such list, or a phone that is not in the CMU set.
+    """
+    path = Path(path)
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        found = [(_cmu(row["phone"]), float(row["begin"]), float(row["dur"])) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise VisemoError(f"{path}: got no alignment ({error}), expected a list of phone, begin, dur") from error
+    unknown = sorted({name for name, _, _ in found} - set(PHONES))
+    if unknown or not found:
+        raise VisemoError(f"{path}: got phones {unknown or 'none'}, expected names of the CMU set")
+    return tuple(Segment(name, begin, begin + length) for name, begin, length in found)
+
+
+def _cmu(name: str) -> str:
+    """Lower case without stress; what aligners call silence or noise is silence."""
+    plain = name.lower().rstrip("012")
+    return SILENCE if plain in ("sil", "sp", "+nsn+", "+spn+", "") else plain

@@ -1,0 +1,83 @@
+"""Planted lips: articulation finds the /m/ that does not close and the vowel that does not open."""
+
+import json
+
+import numpy as np
+import pytest
+
+from visemo.data.coarticulation import predicted_gap
+from visemo.data.store import Segment
+from visemo.evaluate.articulation import articulation, pause_ends, read_phones
+from visemo.types import VisemoError
+
+PHONES = (
+    Segment("pau", 0.0, 0.5),
+    Segment("m", 0.5, 0.6),
+    Segment("aa", 0.6, 0.9),
+    Segment("b", 0.9, 1.0),
+    Segment("ae", 1.0, 1.3),
+    Segment("t", 1.3, 1.4),
+    Segment("pau", 1.4, 1.7),
+)
+
+
+@pytest.fixture(scope="module")
+def gap(shaped_face):
+    return predicted_gap(PHONES, 51, shaped_face).astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def shaped_face():
+    from visemo.face.library import load_face
+
+    return load_face("builtin")
+
+
+def test_the_predicted_lips_are_right(gap, shaped_face):
+    found = articulation(gap, PHONES, shaped_face)
+    assert (found.shut, len(found.closures), found.open, len(found.vowels)) == (2, 2, 2, 2)
+    assert found.correlation == pytest.approx(1.0) and found.lag == 0
+
+
+def test_lips_that_stay_open_or_shut_are_found(gap, shaped_face):
+    held = gap.copy()
+    held[int(0.83 * 30) : int(1.08 * 30)] = 3.0  # the /b/ never shuts
+    assert articulation(held, PHONES, shaped_face).shut == 1
+    flat = np.minimum(gap, np.where(np.arange(51) > 28, 3.5, 99))  # the /ae/ hardly opens
+    assert articulation(flat, PHONES, shaped_face).open == 1
+
+
+def test_a_late_mouth_is_a_lag(gap, shaped_face):
+    late = np.concatenate([gap[:1], gap[:-1]])
+    found = articulation(late, PHONES, shaped_face)
+    assert found.lag == 1 and found.correlation > 0.999
+
+
+def test_pauses_end_where_they_should():
+    assert pause_ends(PHONES, 51) == [15]
+    assert pause_ends(PHONES, 51, shortest=0.2) == [15, 50]
+
+
+def test_an_alignment_is_read(tmp_path):
+    path = tmp_path / "a.phones.json"
+    rows = [{"phone": "SIL", "begin": 0, "dur": 0.2, "word": "<sil>"}, {"phone": "AH0", "begin": 0.2, "dur": 0.1}]
+    path.write_text(json.dumps(rows))
+    assert read_phones(path) == (Segment("pau", 0, 0.2), Segment("ah", 0.2, pytest.approx(0.3)))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("hello", "got no alignment"),
+        ('[{"phone": "AA"}]', "got no alignment"),
+        ("[]", "got phones none"),
+        ('[{"phone": "QX", "begin": 0, "dur": 1}]', r"got phones \['qx'\]"),
+    ],
+)
+def test_what_is_no_alignment_is_refused(tmp_path, content, says):
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    with pytest.raises(VisemoError, match=says):
+        read_phones(path)
+    with pytest.raises(VisemoError, match="got no alignment"):
+        read_phones(tmp_path / "none.json")
