@@ -154,7 +154,7 @@ def against_capture(animator, path: Path, sound: Path) -> None:
 
 
 def main(folder: Path, *captures: str) -> None:
-    animator = visemo.load(*[captures[-1]] if len(captures) % 2 else [])
+    animator = visemo.load(*captures[len(captures) // 2 * 2 :])
     sounds = [(load_audio(sound), read_phones(phones)) for sound, phones in sentences(folder)]
     say(f"{len(sounds)} sentences\n")
     closures(animator, sounds)

@@ -20,12 +20,14 @@ from visemo.models.audio_encoder import AudioEncoderConfig, MelEncoder
 from visemo.models.checkpoint import save_model
 from visemo.models.speech_motion import SpeechMotion, SpeechMotionConfig
 from visemo.training.corpus import Corpus, Recording, thin
+from visemo.training.hearing import Hearing, frames_between, sound_at
 from visemo.training.loop import Plan, choose_device, cosine, fit, open_run
 from visemo.training.pca import MotionBasis, principal_motion
 from visemo.types import VisemoError
 from visemo.units import FPS, MM_PER_M, SAMPLE_RATE
 
 AHEAD = round(0.25 * SAMPLE_RATE)  # samples after a window, which an encoder with look-ahead may read
+GAP_FLOOR = 0.5  # mm, below which two lip gaps are as good as equal
 SILENCE = "pau"
 
 
@@ -41,9 +43,10 @@ class SpeechRecipe:
     basis_size : coordinates of the corpus' motion basis that are predicted; 0 predicts vertices
     lips : weight of the lip vertices in that basis (eyes and brows 2, rest 1)
     velocity : weight of the error of frame-to-frame differences
+    gap : weight of the squared error of log(lip gap + 0.5 mm): an /m/ that nearly shuts is as wrong as a vowel
+        that opens half as far, which millimetres do not say
     phones : weight of the auxiliary loss that names the phone heard at each frame
-    gain, hiss, tilt : audio augmentation: largest change of level (dB), loudest noise (dB under
-        speech; 0 for none), largest one-pole high- or low-pass coefficient
+    hearing : how far the sound of a window may differ from what was recorded
     uniform_style : share of windows with the mean of all speakers' styles, for voices never met
     encoder : settings of AudioEncoderConfig that differ from its own defaults
     pretrained : folder or name of a published wav2vec 2.0; empty starts it at random
@@ -61,10 +64,9 @@ class SpeechRecipe:
     basis_size: int = 0
     lips: float = 4.0
     velocity: float = 0.0
+    gap: float = 0.0
     phones: float = 0.0
-    gain: float = 0.0
-    hiss: float = 0.0
-    tilt: float = 0.0
+    hearing: Hearing = field(default_factory=Hearing)
     uniform_style: float = 0.0
     encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "wav2vec2"})
     pretrained: str = ""
@@ -93,7 +95,7 @@ class SpeechRecipe:
         """Log-mel encoder, windows of three seconds, 48 motion coordinates."""
         return cls(
             steps, horizon=2000, rate=2e-3, warmup=100, clip=1.0, batch=32, window=90, context=20, basis_size=48,
-            lips=12.0, velocity=4.0, phones=0.2, gain=6.0, hiss=25.0, tilt=0.5, uniform_style=0.25,
+            lips=12.0, velocity=4.0, gap=1.0, phones=0.2, uniform_style=0.25,
             encoder={"kind": "mel"},
         )  # fmt: skip
 
@@ -232,6 +234,10 @@ class WindowTask(_SpeechTask):
         self.encoder = self.model.audio_encoder
         motion = self._motion_basis()
         self.model.motion_basis.copy_(motion.basis)
+        upper, lower = torch.from_numpy(corpus.face.lip_pairs.astype(np.int64)).T
+        shapes, template = motion.basis.unflatten(1, (-1, 3)), torch.from_numpy(corpus.face.template)
+        self.lips_apart = (shapes[:, upper] - shapes[:, lower]).flatten(1).to(device)  # (P, 3N) m
+        self.lips_at_rest = (template[upper] - template[lower]).flatten().to(device)
         self.variance = (motion.deviation * MM_PER_M).square().to(device)  # (P,) mm^2 of a unit of each coordinate
         dual = motion.dual
         self.targets = [torch.cat([b.flatten(1) @ dual for b in r.blocks()]) for r in self.recordings]
@@ -255,11 +261,8 @@ class WindowTask(_SpeechTask):
         return motion
 
     def _sound(self, recording: Recording) -> Tensor:
-        """The whole take at the level that the encoder expects, with silence around for windows at its ends."""
-        samples = self.encoder.normalise(torch.from_numpy(recording.audio().samples)[None])[0]
-        before = round(self.recipe.context / FPS * SAMPLE_RATE)
-        after = round(self.recipe.window / FPS * SAMPLE_RATE) + AHEAD
-        return F.pad(samples, (before, after))
+        """The whole take at the level that the encoder expects."""
+        return self.encoder.normalise(torch.from_numpy(recording.audio().samples)[None])[0]
 
     def _labels(self, recording: Recording) -> Tensor:
         """(T,) index of the phone heard at each frame."""
@@ -278,11 +281,20 @@ class WindowTask(_SpeechTask):
         velocity = self._mean_square((spoken - targets).diff(dim=1), valid[:, 1:])
         losses = {"position_mm2": position, "velocity_mm2": velocity}
         loss = position + recipe.velocity * velocity
+        if recipe.gap:
+            ratio = torch.log((self._lip_gap(spoken) + GAP_FLOOR) / (self._lip_gap(targets) + GAP_FLOOR))
+            losses["gap"] = (ratio.square() * valid).sum() / valid.sum()
+            loss = loss + recipe.gap * losses["gap"]
         if recipe.phones:
             naming = F.cross_entropy(encoder.phone_logits(features).flatten(0, 1), labels.flatten())
             losses["phones"] = naming
             loss = loss + recipe.phones * naming
         return {"loss": loss, **losses}
+
+    def _lip_gap(self, coordinates: Tensor) -> Tensor:
+        """Mean distance of the lip pairs, mm (B, T), in the face that coordinates (B, T, P) stand for."""
+        apart = (coordinates @ self.lips_apart + self.lips_at_rest).unflatten(-1, (-1, 3)) * MM_PER_M
+        return (apart.square().sum(dim=-1) + 1e-4).sqrt().mean(dim=-1)  # smooth where they touch
 
     def _mean_square(self, error: Tensor, valid: Tensor) -> Tensor:
         """Omega-weighted mean square displacement, mm^2, of an error (B, T, P) in coordinates."""
@@ -297,25 +309,13 @@ class WindowTask(_SpeechTask):
 
     def _window(self, row: int, random: np.random.Generator) -> tuple[Tensor, ...]:
         recipe, target = self.recipe, self.targets[row]
-        start = int(random.integers(max(1, len(target) - recipe.window + 1)))
-        stop = min(start + recipe.window, len(target))
-        missing = recipe.window - (stop - start)
-        first = round(start / FPS * SAMPLE_RATE)
+        tempo = recipe.hearing.tempo(random)
+        start = random.uniform(0, max(0.0, len(target) - 1 - tempo * recipe.window))
+        at = start + tempo * np.arange(recipe.window)
         length = round((recipe.context + recipe.window) / FPS * SAMPLE_RATE) + AHEAD
-        heard = self._augment(self.sounds[row][first : first + length], random)
-        labels = F.pad(self.labels[row][start:stop], (0, missing)) if self.labels else torch.zeros(recipe.window)
-        valid = torch.arange(recipe.window) < stop - start
+        sound = sound_at(self.sounds[row], start - tempo * recipe.context, length, tempo)
+        nearest = np.rint(at).astype(np.int64).clip(0, len(target) - 1)
+        labels = self.labels[row][nearest] if self.labels else torch.zeros(recipe.window)
+        valid = torch.from_numpy(at <= len(target) - 1)
         style = self.style("" if random.random() < recipe.uniform_style else self.recordings[row].take.subject)
-        return heard, F.pad(target[start:stop], (0, 0, 0, missing)), labels, valid, style.cpu()
-
-    def _augment(self, samples: Tensor, random: np.random.Generator) -> Tensor:
-        """Another level, another microphone, some hiss: (S,) -> (S,)."""
-        recipe = self.recipe
-        level = 10 ** (random.uniform(-recipe.gain, recipe.gain) / 20)
-        slope = random.uniform(-recipe.tilt, recipe.tilt)
-        heard = level * (samples - slope * F.pad(samples, (1, -1)))
-        if recipe.hiss:
-            strength = 10 ** (-random.uniform(recipe.hiss, 3 * recipe.hiss) / 20)
-            noise = torch.from_numpy(random.standard_normal(len(samples), np.float32))
-            heard = heard + strength * noise
-        return heard
+        return recipe.hearing.hear(sound, random), frames_between(target, at), labels, valid, style.cpu()
