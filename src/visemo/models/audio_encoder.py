@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+import scipy.fft
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -101,8 +103,16 @@ STEM = 5  # mel frames that the first layer sees
 BLOCK = 900  # mesh frames encoded at a time, so that memory does not grow with the clip
 
 SPEECH_LEVEL = 0.95  # of a clip's sounding frames are quieter than the level that is brought to 0 dB
+LOUD = 0.01  # of that level: the frames that tell a voice's colour
 GATE = 1e-4  # of the loudest frame, -40 dB: what is fainter is a pause
 QUIETEST = 10**-5.5  # mean square, -55 dB: a quieter clip is raised by 55 dB and no more, so hiss stays low
+# mean log-mel of loud speech, dB, that clips are brought to: what recordings of many voices have in common
+COLOUR_HZ = (143, 285, 487, 731, 1025, 1379, 1806, 2514, 3423, 4588, 6083, 7733)
+COLOUR_DB = (-28, -30, -31, -38, -41, -44, -45, -45, -46, -51, -54, -57)
+MOST_COLOUR = 12.0  # dB, the most that a band is raised or lowered
+SURE = 2.0  # s of loud speech after which half of a difference is taken for the voice and the microphone
+TAPS = 512  # of the filter
+COLOUR_BLOCK = 3000  # mel frames looked at together
 FLOOR = 1e-6  # mel power per band, -60 dB under speech: what silence reads as
 
 
@@ -134,8 +144,35 @@ class MelEncoder(AudioEncoder):
         self.register_buffer("hann", torch.hann_window(WINDOW), persistent=False)
 
     def normalise(self, samples: Tensor) -> Tensor:
-        """Bring the clip's loud speech to 0 dB; silence and faint hiss stay far below."""
-        return samples * _speech_level(samples).clamp(min=QUIETEST).rsqrt()[:, None]
+        """Bring the clip's loud speech to 0 dB and to the common colour; silence and faint hiss stay far below."""
+        level = samples * _speech_level(samples).clamp(min=QUIETEST).rsqrt()[:, None]
+        gains = self._missing_colour(level)
+        if not gains.any():
+            return level
+        coloured = _filtered(level, 10 ** (gains / 20))
+        return coloured * _speech_level(coloured).clamp(min=QUIETEST).rsqrt()[:, None]
+
+    def _missing_colour(self, samples: Tensor) -> Tensor:
+        """(B, S) at 0 dB -> (B, TAPS / 2 + 1) dB that its loud speech lacks, from 0 to 8 kHz."""
+        sums = torch.zeros(len(samples), self.config.bands, device=samples.device)
+        count = torch.zeros(len(samples), 1, device=samples.device)
+        for start in range(0, samples.shape[1] - WINDOW + 1, COLOUR_BLOCK * HOP):
+            block = samples[:, start : start + (COLOUR_BLOCK - 1) * HOP + WINDOW]
+            power = block.unfold(1, WINDOW, HOP).square().mean(dim=2)
+            loud = (power > LOUD)[:, :, None]
+            sums += (30 * (self._log_mel(block) - 1) * loud).sum(dim=1)
+            count += loud.sum(dim=1)
+        heard, seconds = sums / count.clamp(min=1), count * HOP / SAMPLE_RATE
+        sure = seconds / (seconds + SURE)
+        centres = torch.linspace(0, _mel(SAMPLE_RATE / 2), self.config.bands + 2)[1:-1]
+        mels = [_mel(hertz) for hertz in COLOUR_HZ]
+        wanted = torch.from_numpy(np.interp(centres, mels, COLOUR_DB)).to(heard)
+        lacking = (wanted - heard).clamp(-MOST_COLOUR, MOST_COLOUR) * sure
+        lacking[:, centres < mels[0]] = 0  # below every voice: hum
+        smooth = F.avg_pool1d(F.pad(lacking[:, None], (4, 4), mode="replicate"), 9, 1)[:, 0]
+        lines = [_mel(hertz) for hertz in np.linspace(0, SAMPLE_RATE / 2, TAPS // 2 + 1)]
+        gains = [np.interp(lines, centres, row, left=0.0) for row in smooth.cpu().numpy()]
+        return torch.from_numpy(np.stack(gains)).to(samples)
 
     def encode(self, samples: Tensor, frames: int, progress: Progress | None = None) -> Tensor:
         features = []
@@ -237,6 +274,14 @@ def _steps_ahead(config: AudioEncoderConfig) -> list[int]:
             f"audio encoder: got a look-ahead of {config.look_ahead} s, expected at least {_look_ahead(0)} s"
         )
     return ahead
+
+
+def _filtered(samples: Tensor, gains: Tensor) -> Tensor:
+    """(B, S) through filters of real gains (B, TAPS / 2 + 1), without delay."""
+    taps = torch.fft.irfft(gains).roll(TAPS // 2, dims=1) * torch.hann_window(TAPS, device=gains.device)
+    length = scipy.fft.next_fast_len(samples.shape[1] + TAPS, real=True)
+    spectrum = torch.fft.rfft(samples, length) * torch.fft.rfft(taps, length)
+    return torch.fft.irfft(spectrum, length)[:, TAPS // 2 : TAPS // 2 + samples.shape[1]]
 
 
 def _speech_level(samples: Tensor) -> Tensor:

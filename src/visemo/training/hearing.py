@@ -30,10 +30,10 @@ class Hearing:
         one-pole high- or low-pass coefficient
     """
 
-    speed: float = 0.15
-    formants: float = 0.15
-    voices: float = 0.5
-    channels: float = 0.5
+    speed: float = 0.1
+    formants: float = 0.12
+    voices: float = 0.35
+    channels: float = 0.35
     gain: float = 6.0
     hiss: float = 25.0
     tilt: float = 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -95,7 +96,7 @@ class SpeechRecipe:
         """Log-mel encoder, windows of three seconds, 48 motion coordinates."""
         return cls(
             steps, horizon=2000, rate=2e-3, warmup=100, clip=1.0, batch=32, window=90, context=20, basis_size=48,
-            lips=12.0, velocity=4.0, gap=1.0, phones=0.2, uniform_style=0.25,
+            lips=12.0, velocity=4.0, gap=0.5, phones=0.4, uniform_style=0.25,
             encoder={"kind": "mel"},
         )  # fmt: skip
 
@@ -245,6 +246,8 @@ class WindowTask(_SpeechTask):
         self.labels = [self._labels(r) for r in self.recordings] if recipe.phones else []
         lengths = np.array([len(t) for t in self.targets], np.float64)
         self.chance = lengths / lengths.sum()
+        self.drawer = ThreadPoolExecutor(1)
+        self.next_batch: dict[int, Future] = {}
 
     def _motion_basis(self) -> MotionBasis:
         face = self.corpus.face
@@ -272,7 +275,7 @@ class WindowTask(_SpeechTask):
         return torch.from_numpy(labels)
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        samples, targets, labels, valid, style = self._batch(np.random.default_rng([self.recipe.seed, step]))
+        samples, targets, labels, valid, style = self._drawn(step)
         recipe = self.recipe
         encoder = self.encoder
         features = encoder.encode(samples, recipe.context + recipe.window)[:, recipe.context :]
@@ -300,12 +303,20 @@ class WindowTask(_SpeechTask):
         """Omega-weighted mean square displacement, mm^2, of an error (B, T, P) in coordinates."""
         return ((error.square() @ self.variance) * valid).sum() / valid.sum()
 
-    def _batch(self, random: np.random.Generator) -> tuple[Tensor, ...]:
+    def _drawn(self, step: int) -> tuple[Tensor, ...]:
+        """The batch of a step, which a thread has drawn while the last step was computed, if all went in order."""
+        ready = self.next_batch.pop(step, None) or self.drawer.submit(self._batch, step)
+        batch = ready.result()
+        self.next_batch = {step + 1: self.drawer.submit(self._batch, step + 1)}
+        return tuple(column.to(self.device) for column in batch)
+
+    def _batch(self, step: int) -> tuple[Tensor, ...]:
         """Sound (B, S), targets (B, T, P), phones (B, T), valid (B, T), style (B, n)."""
+        random = np.random.default_rng([self.recipe.seed, step])
         windows = [
             self._window(int(row), random) for row in random.choice(len(self.targets), self.recipe.batch, p=self.chance)
         ]
-        return tuple(torch.stack(column).to(self.device) for column in zip(*windows))
+        return tuple(torch.stack(column) for column in zip(*windows))
 
     def _window(self, row: int, random: np.random.Generator) -> tuple[Tensor, ...]:
         recipe, target = self.recipe, self.targets[row]
