@@ -2,11 +2,13 @@
 
 .venv/bin/python runs/real_speech.py RECORDINGS [CAPTURE.npz SOUND ...]
 
-RECORDINGS holds sound files with `NAME.phones.json` beside them (phone, begin, dur). A CAPTURE holds curves of a
+RECORDINGS holds sound files, `manifest.csv` (file, transcript) and for some `NAME.phones.json` (phone, begin, dur);
+the others are aligned with their transcripts. A CAPTURE holds curves of a
 real mouth (names, weights (T, n), time or fps): ARKit names, or others that a `*_guess.json` beside it translates
 ({name: [[ARKit or ICT name, factor], ...]}).
 """
 
+import csv
 import json
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,9 @@ import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
 import visemo
+from visemo.data.alignment import align
 from visemo.data.frames import resample
+from visemo.data.store import Segment
 from visemo.evaluate.articulation import Articulation, articulation, pause_ends, read_phones
 from visemo.evaluate.metrics import correlation, crossing, lip_gap
 from visemo.face.arkit import ARKIT_NAMES
@@ -30,10 +34,18 @@ BLOCK = 30  # frames drawn together by the bootstrap
 say = sys.stdout.write
 
 
-def sentences(folder: Path) -> Iterator[tuple[Path, Path]]:
-    for phones in sorted(folder.glob("*.phones.json")):
-        stem = phones.name.removesuffix(".phones.json")
-        yield next(path for path in sorted(folder.glob(stem + ".*")) if path != phones), phones
+def sentences(folder: Path) -> Iterator[tuple[Waveform, tuple[Segment, ...]]]:
+    """Sound and phones: from `NAME.phones.json`, or aligned with the transcript in `manifest.csv`."""
+    with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        path = folder / row["file"]
+        timed = path.with_suffix(".phones.json")
+        if timed.exists():
+            yield load_audio(path), read_phones(timed)
+        elif row["transcript"]:
+            sound = load_audio(path)
+            yield sound, align(sound, row["transcript"])
 
 
 def closures(animator, sounds: list[tuple[Waveform, tuple]]) -> None:
@@ -155,7 +167,7 @@ def against_capture(animator, path: Path, sound: Path) -> None:
 
 def main(folder: Path, *captures: str) -> None:
     animator = visemo.load(*captures[len(captures) // 2 * 2 :])
-    sounds = [(load_audio(sound), read_phones(phones)) for sound, phones in sentences(folder)]
+    sounds = list(sentences(folder))
     say(f"{len(sounds)} sentences\n")
     closures(animator, sounds)
     steadiness(animator, sounds)
