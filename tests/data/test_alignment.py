@@ -1,6 +1,7 @@
 """Forced alignment: phones where they are said, and one line when the words do not fit."""
 
 import builtins
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,8 +13,6 @@ from visemo.media import load_audio
 from visemo.types import VisemoError, Waveform
 
 pytest.importorskip("pocketsphinx", reason="pocketsphinx is not installed: pip install visemo[corpus]")
-
-BUNDLED = "I am so pleased to meet you. Maybe we both have a lot to say."
 
 
 def test_aligned_like_the_published_alignment(shared_data):
@@ -28,11 +27,11 @@ def test_aligned_like_the_published_alignment(shared_data):
     assert np.abs(apart).max() < 0.05
 
 
-def test_phones_follow_one_another():
-    sound = load_audio(ASSETS / "speech.flac")
-    phones = align(sound, BUNDLED)
+def test_phones_follow_one_another(shared_data):
+    sound = load_audio(shared_data / "speech" / "cards_005.wav")
+    phones = align(sound, "Eight of spades, four of clubs, seven of hearts.")
     assert {p.name for p in phones} <= set(PHONES)
-    assert all(a.end == pytest.approx(b.start) for a, b in zip(phones, phones[1:]))
+    assert all(a.end == pytest.approx(b.start) for a, b in pairwise(phones))
     assert phones[0].start == 0 and phones[-1].end == pytest.approx(sound.seconds, abs=0.1)
 
 
