@@ -8,8 +8,9 @@ import pytest
 from visemo.face import builtin
 from visemo.face.arkit import ARKIT_NAMES
 from visemo.face.builtin import build_face, builtin_face
+from visemo.face.builtin.form import gradient, skin
 from visemo.face.builtin.layout import half_layout
-from visemo.face.builtin.sculpt import EYE_CENTRE, EYE_RADIUS, gradient, skin
+from visemo.face.builtin.sculpt import EYE_CENTRE, EYE_RADIUS
 from visemo.face.face import Face
 from visemo.units import MM_PER_M
 
