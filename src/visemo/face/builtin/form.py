@@ -73,8 +73,8 @@ def _jaw(p: np.ndarray) -> np.ndarray:
     """The mandible under its muscle: from the ear down to the angle, and forward along the lower edge to the chin."""
     branch = _capsule(p, (52, -8, 8), (45, -42, 16), 12.0, 10.5)
     body = _capsule(p, (45, -44, 14), (28, -67, 63), 9.5, 10.5)
-    arch = _capsule(p, (28, -67, 63), (7, -78.5, 82), 10.5, 12.5)
-    front = _capsule(p, (7, -78.5, 82), (0, -79, 83.5), 12.5, 12.5)
+    arch = _capsule(p, (28, -67, 63), (8, -77.5, 82), 10.5, 12.0)
+    front = _capsule(p, (8, -77.5, 82), (0, -79.5, 83.5), 12.0, 12.8)
     return _union(_union(_union(body, branch, 12.0), arch, 8.0), front, 6.0)
 
 
@@ -116,7 +116,7 @@ def skin(points: np.ndarray) -> np.ndarray:
     """Signed distance-like value (N,), about mm, negative inside, of the skin without lips and lids."""
     p = np.stack([np.abs(points[:, 0]), points[:, 1], points[:, 2]], axis=1)
     d = _union(_head(p), _jaw(p), 24.0)
-    d = _union(d, _neck(p), 26.0)
+    d = _union(d, _neck(p), 34.0)
     d -= 2.6 * bump(p, (26, 47, 92), (20, 7.5, 16))  # brow ridge
     d -= 1.5 * bump(p, (56, 42, 70), (10, 14, 18))
     d += 5.5 * bump(p, (31, 29, 90), (16, 11, 16))  # sockets
