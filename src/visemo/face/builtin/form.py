@@ -57,7 +57,9 @@ def _head(p: np.ndarray) -> np.ndarray:
     """The loft: cross-sections tilted towards the jaw line below the cheeks."""
     x, y, z = p.T
     tilt = 0.5 * smooth_step(5.0, -60.0, y)
-    level = np.clip(y - tilt * np.clip(95.0 - z, 0.0, 80.0), -124.9, 94.9)
+    level = y - tilt * np.clip(95.0 - z, 0.0, 80.0)
+    past = np.maximum(-98.0 - level, 0.0)  # below the jaw there is no head any more
+    level = np.clip(level, -124.9, 94.9)
     front, width, back = _front(level), _width(level), _back(level)
     middle = 12.0
     depth = np.where(z > middle, front - middle, middle - back)
@@ -66,7 +68,7 @@ def _head(p: np.ndarray) -> np.ndarray:
     side = (radius - 1.0) * np.minimum(width, np.abs(depth)) * 0.9
     dome = (np.abs(x / 74.0) ** 2.4 + np.abs((y - 46.0) / 92.0) ** 2.3 + np.abs(z / 97.5) ** 2.2) ** (1 / 2.2)
     over = smooth_step(40.0, 92.0, y)
-    return side * (1 - over) + (dome - 1.0) * 78.0 * over
+    return side * (1 - over) + (dome - 1.0) * 78.0 * over + 0.6 * past
 
 
 def _jaw(p: np.ndarray) -> np.ndarray:
@@ -80,10 +82,10 @@ def _jaw(p: np.ndarray) -> np.ndarray:
 
 def _neck(p: np.ndarray) -> np.ndarray:
     """The column of the neck with the two muscles that run from behind the ears to the breastbone."""
-    column = _capsule(p, (0, -40, -19), (0, -180, -50), 40.0, 45.0)
-    strap = _capsule(p, (48, -20, -16), (13, -172, -8), 8.0, 7.5)
-    slope = _capsule(p, (14, -70, -57), (54, -192, -58), 14.0, 31.0)
-    larynx = _ellipsoid(p, (0, -122, 16), (10, 16, 11))
+    column = _capsule(p, (0, -40, -11), (0, -180, -40), 40.0, 46.0)
+    strap = _capsule(p, (48, -20, -16), (14, -172, -3), 8.0, 7.5)
+    slope = _capsule(p, (14, -84, -56), (66, -196, -58), 12.0, 33.0)
+    larynx = _ellipsoid(p, (0, -114, 9), (11, 18, 13))
     floor = _capsule(p, (11, -65, 62), (13, -66, 18), 15.0, 17.0)  # of the mouth, between the branches of the jaw
     neck = _union(_union(column, slope, 30.0), strap, 14.0)
     return _union(_union(neck, larynx, 12.0), floor, 22.0)

@@ -15,10 +15,8 @@ SWEEP = 0.8  # radians that a strand drifts to one side on its way from the crow
 CROWN = 7.5  # mm of hair on the crown
 # the hairline: degrees from straight ahead to the side, degrees above MIDDLE. Forehead, temple, sideburn, over the
 # ear, behind it, nape
-_TURN = np.array([0, 14, 28, 38, 48, 57, 64, 69, 74, 79, 84, 92, 104, 114, 124, 140, 160, 180], dtype=float)
-_RISE = np.array(
-    [33.5, 34.5, 36.5, 34.0, 24.5, 11, -4, -12.5, -17.5, -16, -3, 4, 0, -14, -31, -44, -48, -47], dtype=float
-)
+_TURN = np.array([0, 12, 24, 34, 44, 54, 62, 68, 74, 79, 84, 92, 104, 114, 124, 140, 160, 180], dtype=float)
+_RISE = np.array([32.5, 33.5, 35.5, 34.5, 27.5, 16, 2, -11, -17.5, -16, -3, 4, 0, -14, -31, -44, -48, -47], dtype=float)
 _hairline = PchipInterpolator(_TURN, _RISE)
 # how far the hair stands off the skull, mm, likewise by angle
 _body = PchipInterpolator([0, 30, 60, 90, 130, 180], [9.5, 8.5, 4.5, 3.5, 5.0, 6.0])
@@ -41,7 +39,7 @@ def hair_strength(points: np.ndarray) -> np.ndarray:
     """How much the roots darken the skin (N,): 0..1, a soft edge around the hair."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     wave = 1.0 * np.sin(0.45 * x + 0.2 * y) + 0.7 * np.sin(0.83 * x - 0.5 * z)
-    return smooth_step(3.5, -3.5, below_hairline(points) + wave)
+    return smooth_step(2.0, -4.0, below_hairline(points) + wave)
 
 
 def _strands(low: int, high: int, seed: int) -> np.ndarray:

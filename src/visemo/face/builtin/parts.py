@@ -307,7 +307,7 @@ def _ear(side: str) -> Part:
 
 def _hair() -> Part:
     points, color = hair_surface()
-    return _part("hair", points, grid_triangles(ROWS, COLUMNS, True), color, moves={}, gloss=0.12)
+    return _part("hair", points, grid_triangles(ROWS, COLUMNS, True), color, moves={}, gloss=0.2)
 
 
 def _flatten(direction: np.ndarray) -> np.ndarray:
@@ -335,8 +335,11 @@ def _shell(rim: np.ndarray, rows: int = 28) -> Part:
     points = project(cast(np.broadcast_to(SHELL_MIDDLE, direction.shape), direction), 4)
     grid = np.concatenate([rim, points]).reshape(rows, len(rim), 3)
     grid[-1] = base
+    # next to the rim only along the columns: sideways, a corner of the rim would draw its neighbours across it
+    sideways = 0.5 * smooth_step(0.0, 8.0, np.arange(1.0, rows - 1))[:, None, None]
     for _ in range(30):
-        inner = (grid[:-2] + grid[2:] + np.roll(grid, 1, axis=1)[1:-1] + np.roll(grid, -1, axis=1)[1:-1]) / 4
+        column, row = grid[:-2] + grid[2:], np.roll(grid, 1, axis=1)[1:-1] + np.roll(grid, -1, axis=1)[1:-1]
+        inner = ((1 - sideways) * column + sideways * row) / 2
         grid[1:-1] = project(inner.reshape(-1, 3), 1).reshape(inner.shape)
     points = grid.reshape(-1, 3)
     triangles = grid_triangles(rows, len(rim), True)
