@@ -9,7 +9,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 # the bare skull-and-flesh form without nose, lips and eyes, by level: half width, front, back, roundness
-_LEVEL = np.array([-125, -95.5, -91.5, -87.5, -83.8, -79, -69, -56, -40, -20, 0, 15, 30, 48, 75, 95], dtype=float)
+_LEVEL = np.array([-121, -91.5, -87.5, -83.5, -79.8, -75.5, -66.5, -55, -40, -20, 0, 15, 30, 48, 75, 95], dtype=float)
 _FRONT = np.array([38, 44, 55, 70, 83, 93.5, 100, 99.0, 101.5, 101, 97.5, 96, 95, 99, 96, 90])
 _WIDTH = np.array([29, 32, 37, 43, 48, 53, 58, 61, 63, 65.5, 68.5, 69.5, 69.0, 69.5, 72, 72])
 _BACK = np.array([-40, -42, -44, -47, -51, -56, -62, -68, -74, -82, -91, -97, -101, -103, -99, -95])
@@ -58,8 +58,8 @@ def _head(p: np.ndarray) -> np.ndarray:
     x, y, z = p.T
     tilt = 0.5 * smooth_step(5.0, -60.0, y)
     level = y - tilt * np.clip(95.0 - z, 0.0, 80.0)
-    past = np.maximum(-98.0 - level, 0.0)  # below the jaw there is no head any more
-    level = np.clip(level, -124.9, 94.9)
+    past = np.maximum(-94.0 - level, 0.0)  # below the jaw there is no head any more
+    level = np.clip(level, -120.9, 94.9)
     front, width, back = _front(level), _width(level), _back(level)
     middle = 12.0
     depth = np.where(z > middle, front - middle, middle - back)
@@ -74,9 +74,9 @@ def _head(p: np.ndarray) -> np.ndarray:
 def _jaw(p: np.ndarray) -> np.ndarray:
     """The mandible under its muscle: from the ear down to the angle, and forward along the lower edge to the chin."""
     branch = _capsule(p, (52, -8, 8), (45, -42, 16), 12.0, 10.5)
-    body = _capsule(p, (45, -44, 14), (28, -67, 63), 9.5, 10.5)
-    arch = _capsule(p, (28, -67, 63), (8, -77.5, 82), 10.5, 12.0)
-    front = _capsule(p, (8, -77.5, 82), (0, -79.5, 83.5), 12.0, 12.8)
+    body = _capsule(p, (45, -43, 14), (28, -64, 63), 9.5, 10.5)
+    arch = _capsule(p, (28, -64, 63), (8, -73.5, 82), 10.5, 12.0)
+    front = _capsule(p, (8, -73.5, 82), (0, -75.5, 83.5), 12.0, 12.8)
     return _union(_union(_union(body, branch, 12.0), arch, 8.0), front, 6.0)
 
 
@@ -86,7 +86,7 @@ def _neck(p: np.ndarray) -> np.ndarray:
     strap = _capsule(p, (48, -20, -16), (14, -172, -3), 8.0, 7.5)
     slope = _capsule(p, (14, -84, -56), (66, -196, -58), 12.0, 33.0)
     larynx = _ellipsoid(p, (0, -114, 9), (11, 18, 13))
-    floor = _capsule(p, (11, -65, 62), (13, -66, 18), 15.0, 17.0)  # of the mouth, between the branches of the jaw
+    floor = _capsule(p, (11, -62, 62), (13, -64, 18), 15.0, 17.0)  # of the mouth, between the branches of the jaw
     neck = _union(_union(column, slope, 30.0), strap, 14.0)
     return _union(_union(neck, larynx, 12.0), floor, 22.0)
 
@@ -125,8 +125,8 @@ def skin(points: np.ndarray) -> np.ndarray:
     d += 3.5 * bump(p, (14, 31, 92), (6, 8, 14))
     d -= 3.2 * bump(p, (45, 3, 76), (18, 13, 24))  # cheekbones
     d += 1.2 * bump(p, (58, -26, 55), (14, 16, 28))
-    d -= 3.0 * bump(p, (0, -70, 100), (16, 11, 14))  # chin
-    d += 1.8 * bump(p, (0, -55, 100), (14, 5, 12))
+    d -= 3.0 * bump(p, (0, -67, 100), (16, 10.5, 14))  # chin
+    d += 1.9 * bump(p, (0, -54.5, 100), (14, 4.8, 12))
     d -= 2.0 * bump(p, (0, -38, 100), (22, 14, 20))  # muzzle
     d -= 2.0 * bump(p, (20, 70, 88), (18, 16, 20))  # frontal eminences
     d = _union(d, _nose(p), 11.0)

@@ -8,7 +8,7 @@ from scipy.interpolate import PchipInterpolator
 from visemo.face.builtin.form import cast, smooth_step
 
 MIDDLE = np.array([0.0, 30.0, -5.0])  # the hair is laid out in angles around this point of the head
-COLUMNS, ROWS = 176, 30
+COLUMNS, ROWS = 164, 26
 SKIN = np.array([0.53, 0.325, 0.245])
 HAIR = np.array([0.115, 0.066, 0.040])
 SWEEP = 0.8  # radians that a strand drifts to one side on its way from the crown to the hairline
@@ -16,7 +16,7 @@ CROWN = 7.5  # mm of hair on the crown
 # the hairline: degrees from straight ahead to the side, degrees above MIDDLE. Forehead, temple, sideburn, over the
 # ear, behind it, nape
 _TURN = np.array([0, 12, 24, 34, 44, 54, 62, 68, 74, 79, 84, 92, 104, 114, 124, 140, 160, 180], dtype=float)
-_RISE = np.array([32.5, 33.5, 35.5, 34.5, 27.5, 16, 2, -11, -17.5, -16, -3, 4, 0, -14, -31, -44, -48, -47], dtype=float)
+_RISE = np.array([35, 36, 37.5, 36, 28.5, 16.5, 2, -11, -17.5, -16, -3, 4, 0, -14, -31, -44, -48, -47], dtype=float)
 _hairline = PchipInterpolator(_TURN, _RISE)
 # how far the hair stands off the skull, mm, likewise by angle
 _body = PchipInterpolator([0, 30, 60, 90, 130, 180], [9.5, 8.5, 4.5, 3.5, 5.0, 6.0])
