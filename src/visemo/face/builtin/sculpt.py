@@ -19,10 +19,11 @@ EYE_RADIUS = 12.0
 
 def _seed(layout: Layout) -> np.ndarray:
     u, v = layout.points.T
-    # below, the mask reaches round the edge of the jaw, so that all of that edge can move with it
+    # Below, the mask reaches round the edge of the jaw, so that all of that edge can move with it: rays turn farther to
+    # the side and tilt down, while the level that they start from comes softly to rest above the floor of the mouth.
     theta = u / ROLL * (1.0 + 0.20 * smooth_step(-15, -60, v) * smooth_step(35, 85, u))
-    rise = np.radians(48.0) * smooth_step(50, 150, v) - np.radians(62.0) * smooth_step(-62, -150, v)
-    level = np.where(v < -60.0, -60.0 - 18.0 * (1.0 - np.exp(np.minimum(v + 60.0, 0.0) / 18.0)), np.minimum(v, 60.0))
+    rise = np.radians(48.0) * smooth_step(50, 150, v) - np.radians(70.0) * smooth_step(-62, -150, v)
+    level = np.clip(v, -60, 60) - 8.0 * (1.0 - np.exp(np.minimum(v + 60.0, 0.0) / 8.0))
     direction = np.stack([np.sin(theta) * np.cos(rise), np.sin(rise), np.cos(theta) * np.cos(rise)], axis=1)
     origin = np.stack([0 * u, level, 20.0 * np.cos(theta)], axis=1)
     return cast(origin, direction)
