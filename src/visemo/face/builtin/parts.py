@@ -46,7 +46,8 @@ def grid_triangles(rows: int, columns: int, closed: bool) -> np.ndarray:
 
 
 def _eyeball(side: str) -> Part:
-    polar = np.radians(np.concatenate([[0.5, 5, 10, 11, 14, 18, 22, 25, 27.5, 29, 30.5], np.linspace(33, 178, 20)]))
+    """An eyeball, open at the back where nobody sees it."""
+    polar = np.radians(np.concatenate([[0.5, 5, 10, 11, 14, 18, 22, 25, 27.5, 29, 30.5], np.linspace(33, 150, 11)]))
     around = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     t, a = np.meshgrid(polar, around, indexing="ij")
     unit = np.stack([np.sin(t) * np.cos(a), np.sin(t) * np.sin(a), np.cos(t)], axis=-1).reshape(-1, 3)
@@ -272,7 +273,7 @@ def _lashes(side: str, base: np.ndarray, base_shapes: np.ndarray) -> Part:
 
 def _ear(side: str) -> Part:
     """An ear: rings from its middle to the helix, round the edge and back to the head."""
-    around, rings = 56, 22
+    around, rings = 48, 20
     theta = np.linspace(0, 2 * np.pi, around, endpoint=False)  # 0 to the back, a quarter turn up
     knots = np.radians([0, 35, 65, 90, 120, 150, 180, 210, 240, 268, 300, 330, 360])
     reach = CubicSpline(
@@ -315,7 +316,7 @@ def _flatten(direction: np.ndarray) -> np.ndarray:
     return direction[:, :2] / (1.0 - direction[:, 2:])
 
 
-def _shell(rim: np.ndarray, rows: int = 28) -> Part:
+def _shell(rim: np.ndarray, rows: int = 24) -> Part:
     """The rest of the head and the neck, from the mask's border loop (B, 3) mm to the base of the neck.
 
     The sphere without the face and without the neck's end is a ring: rays from the head's middle,
