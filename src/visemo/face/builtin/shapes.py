@@ -19,7 +19,7 @@ JAW_ANGLE = np.radians(20.5)
 JAW_FORWARD = np.array([0.0, 0.0, 6.0])
 JAW_LEFT = np.array([7.0, 0.0, 0.0])
 JAW_GLIDE = np.array([0.0, -1.0, 3.0])
-THROAT = 42.0  # layout mm from the border to where the skin goes all the way with the bone
+THROAT = 50.0  # mm from the border to where the skin goes all the way with the bone
 RIM = 0.12 + 0.88 * MOUTH_INNER / (MOUTH_RINGS - 1)  # polar radius of the lip rim in the layout
 RED = 0.12 + 0.88 * (MOUTH_INNER + MOUTH_RED) / (MOUTH_RINGS - 1)  # and of the border of the lips' red
 
@@ -103,12 +103,13 @@ def jaw_weight(frame: Frame) -> np.ndarray:
 
     The throat gives way evenly from the border to the chin: it has to, where the chin comes back over half of it.
     """
-    reach = THROAT - 16.0 * smooth_step(20.0, 60.0, np.abs(frame.flat[:, 0]))
-    slack = 1.0 - np.clip((frame.near - 1.0) / reach, 0.0, 1.0)
+    inside = KDTree(frame.points[frame.near == 0.0]).query(frame.points)[0]
+    reach = THROAT - 18.0 * smooth_step(20.0, 60.0, np.abs(frame.flat[:, 0]))
+    slack = 1.0 - np.clip(inside / reach, 0.0, 1.0)
     lips = 0.5 - 0.5 * np.sin(0.5 * np.pi * np.clip(1.2 * frame.angle, -1, 1))  # the rims open to an oval
     skin = smooth_step(0.6, -0.6, frame.angle)
     near = smooth_step(1.2, 0.6, frame.radius)
-    return (near * lips + (1 - near) * skin) * (1.0 - slack**1.5)
+    return (near * lips + (1 - near) * skin) * (1.0 - slack**1.4)
 
 
 def around(frame: Frame, full: float, none: float | np.ndarray) -> np.ndarray:
