@@ -71,52 +71,52 @@ EMOTIONS: dict[str, Emotion] = {
         {"browInnerUp": 0.95, "browDown": 0.25, "eyeWide": 0.80, "mouthStretch": 0.75, "mouthFrown": 0.30}, _TEETH, 15.0
     ),
     "Irritated1": Emotion(
-        {"browDown": 0.85, "noseSneer": 0.65, "mouthFrown": 0.45, "eyeSquint": 0.40, "cheekSquint": 0.25,
-         "mouthStretch": 0.25},
+        {"browDown": 0.85, "noseSneer": 0.60, "mouthFrown": 0.40, "eyeSquint": 0.50, "cheekSquint": 0.20,
+         "mouthStretch": 0.30, "mouthDimpleRight": 0.40},
         _TEETH,
         13.0,
     ),
     "Sad1": Emotion(
-        {"mouthFrown": 0.75, "browInnerUp": 0.95, "eyeSquint": 0.35, "mouthStretch": 0.25, "cheekSquint": 0.20},
+        {"mouthFrown": 0.75, "browInnerUp": 1.00, "eyeSquint": 0.40, "mouthStretch": 0.30, "cheekSquint": 0.30},
         _SPEAK,
         12.0,
     ),
     "Smile2": Emotion(
-        {"mouthSmile": 0.90, "cheekSquint": 0.60, "eyeSquint": 0.30, "mouthDimple": 0.35}, _GRIN, 5.5
+        {"mouthSmile": 0.95, "cheekSquint": 0.60, "eyeSquint": 0.45, "mouthDimple": 0.35}, _GRIN, 5.5
     ),
     "Drunk2": Emotion(
-        {"eyeBlink": 0.38, "browOuterUp": 0.35, "browInnerUp": 0.25, "mouthSmileLeft": 0.40, "mouthLeft": 0.25,
-         "cheekPuff": 0.20},
+        {"eyeBlinkLeft": 0.42, "eyeBlinkRight": 0.34, "browOuterUp": 0.40, "browInnerUp": 0.35,
+         "mouthSmileLeft": 0.45, "mouthLeft": 0.25, "cheekPuff": 0.20},
         {"jawOpen": 1.0, "mouthLowerDown": 0.3, "jawLeft": 0.1},
         8.0,
     ),
     "Ill": Emotion(
-        {"browInnerUp": 0.55, "browDown": 0.25, "eyeBlink": 0.30, "mouthFrown": 0.50, "noseSneer": 0.30,
-         "cheekPuff": 0.30},
+        {"browInnerUp": 0.60, "browDown": 0.35, "eyeBlink": 0.28, "eyeSquint": 0.20, "mouthFrown": 0.45,
+         "noseSneer": 0.40, "mouthShrugUpper": 0.25, "cheekPuff": 0.45},
         _POUT,
         9.0,
     ),
     "Moody": Emotion(
-        {"browDown": 0.60, "mouthPucker": 0.35, "mouthShrugLower": 0.45, "mouthShrugUpper": 0.45, "mouthFrown": 0.35,
-         "eyeSquint": 0.15},
+        {"browDown": 0.65, "mouthPucker": 0.40, "mouthShrugLower": 0.50, "mouthShrugUpper": 0.40, "mouthFrown": 0.40,
+         "eyeSquint": 0.15, "eyeBlink": 0.10},
         _POUT,
         4.0,
     ),
     "Pleased": Emotion(
-        {"mouthSmile": 0.55, "mouthPress": 0.25, "mouthDimple": 0.45, "browInnerUp": 0.30, "browOuterUp": 0.30,
-         "cheekSquint": 0.30},
+        {"mouthSmile": 0.60, "mouthPress": 0.35, "mouthDimple": 0.40, "browInnerUp": 0.30, "browOuterUp": 0.30,
+         "cheekSquint": 0.35, "eyeSquint": 0.30},
         _SPEAK,
         4.0,
     ),
     "Suspicious": Emotion(
-        {"browDownLeft": 0.70, "browOuterUpRight": 0.65, "eyeSquint": 0.75, "mouthPress": 0.35, "mouthLeft": 0.25,
-         "mouthDimpleLeft": 0.30},
+        {"browDownLeft": 0.75, "browOuterUpRight": 0.65, "eyeSquint": 0.85, "eyeBlinkLeft": 0.12, "mouthPress": 0.40,
+         "mouthLeft": 0.30, "mouthDimpleLeft": 0.35},
         _SPEAK,
         3.0,
     ),
     "Upset": Emotion(
-        {"browInnerUp": 0.70, "browDown": 0.50, "mouthFrown": 0.60, "mouthStretch": 0.40, "cheekSquint": 0.35,
-         "noseSneer": 0.25, "eyeSquint": 0.35},
+        {"browInnerUp": 0.65, "browDown": 0.70, "mouthFrown": 0.60, "mouthPress": 0.40, "mouthShrugLower": 0.70,
+         "cheekSquint": 0.20, "noseSneer": 0.15, "eyeSquint": 0.45},
         _TEETH,
         10.0,
     ),

@@ -268,7 +268,7 @@ def _brow_shapes(f: Frame) -> dict[str, np.ndarray]:
 
 
 def _cheek_shapes(f: Frame) -> dict[str, np.ndarray]:
-    puff = brush(f, (47, -36), (21, 22), (7.5, 0, 6.5))
+    puff = brush(f, (46, -35), (24, 24), (6.5, 0, 6.0))
     skin = around(f, 0.9, 1.5) * band(f) * _lip(f, True) * _left(f)
     return {
         "cheekPuff": puff + reflect(f, puff) + around(f, 0.5, 1.3) * [0, 0, 1.5],
@@ -297,6 +297,12 @@ def _jaw_shapes(f: Frame) -> dict[str, np.ndarray]:
     }
 
 
+def ring(frame: Frame) -> np.ndarray:
+    """The red of the lips (V, 3) thickens towards both corners: gathered lips are a ring, not a narrow lens."""
+    beside = np.exp(-(((np.abs(frame.place[:, :1]) - 17.0) / 7.0) ** 2))
+    return beside * band(frame) * (_lip(frame, True) * [0, 1.3, 0.8] + _lip(frame, False) * [0, -1.6, 0.8])
+
+
 def _pull_shapes(f: Frame) -> dict[str, np.ndarray]:
     """Shapes that move the lips along with each other: functions of the place along the lips, so they stay sealed."""
     knot, wide, left = _knot(f), around(f, 0.55, 1.75), _left(f)
@@ -319,13 +325,14 @@ def _pull_shapes(f: Frame) -> dict[str, np.ndarray]:
         + brush(f, (40, -70), (20, 18), (2, -2, 0)),
         "mouthLeft": wide * [7.5, 0, 0] + knot * [0, 1.0, -3.5] + reflect(f, knot * [1.0, 0.4, 1.5]),
         "mouthPucker": around(f, 0.6, 1.8) * (narrow * -0.36 + [0, 0, 6.5] + middle * [0, 0, 2.0])
-        + red * middle * (upper * [0, 1.2, 1.6] + lower * [0, -1.6, 1.6]),
+        + red * middle * (upper * [0, 1.0, 1.6] + lower * [0, -1.0, 1.6])
+        + 0.8 * ring(f),
         "mouthPressLeft": left
-        * (around(f, 0.4, 0.9) * [0, -0.2, -1.6] + red * (upper * [0, -1.8, -0.9] + lower * [0, 1.9, -0.9]))
+        * (around(f, 0.4, 0.75) * [0, -0.2, -1.3] + red * (upper * [0, -1.8, -0.9] + lower * [0, 1.9, -0.9]))
         + knot * [-0.6, -0.4, 0.4],
-        "mouthRollLower": around(f, 0.4, 0.8) * middle * [0, 0.4, -1.6]
-        + red * lower * middle * [0, 3.2, -2.4]
-        + 2.0 * brush(f, (0, -56), (18, 7), (0, 0.8, 0.6)),
+        "mouthRollLower": around(f, 0.4, 0.7) * middle * [0, 0.4, -1.4]
+        + red * lower * middle * [0, 3.2, -2.2]
+        + brush(f, (0, -55), (18, 7), (0, 1.6, 2.0)),
         "mouthRollUpper": around(f, 0.4, 0.8) * middle * [0, -0.4, -1.6] + red * upper * middle * [0, -2.7, -2.2],
         "mouthShrugLower": around(f, 0.65, 1.3) * middle * [0, 3.2, 0.8]
         + red * lower * middle * [0, 1.0, 2.4]
@@ -339,7 +346,7 @@ def _smile(f: Frame) -> np.ndarray:
     upper, lower = _lip(f, True), _lip(f, False)
     return (
         _knot(f, (17.0, 16.0)) * [7.5, 8.5, -5.5]
-        + around(f, 0.55, 1.75) * _left(f) * [0, -0.3, -1.0]
+        + around(f, 0.45, 0.95) * _left(f) * [0, -0.2, -0.8]
         + brush(f, (42, -10), (20, 16), (1.0, 5.0, 4.5))
         + crease(f, [(15, -6), (24, -16), (33, -32), (34, -48)], 5.0, 1.5, 2.0, (0.4, 0.1, 0.91))
         + brush(f, (15, -12), (8, 8), (1.4, 0.8, -0.3))
@@ -356,9 +363,10 @@ def _part_shapes(f: Frame) -> dict[str, np.ndarray]:
     near, left = around(f, 0.62, 1.35), _left(f)
     one_side = np.clip(1 - (f.along - 0.25) ** 2 / 0.5625, 0, 1)[:, None] * left
     return {
-        "mouthFunnel": around(f, 0.6, 1.8) * (f.points * [-0.27, 0, 0] + [0, 0, 4.5])
-        + near * middle * (upper * [0, 4.2, 2.5] + lower * [0, -6.0, 2.0])
-        + red * middle * (upper * [0, 0.6, 1.8] + lower * [0, -0.8, 2.0]),
+        "mouthFunnel": around(f, 0.6, 1.9) * (f.points * [-0.27, 0, 0] + [0, 0, 4.5])
+        + middle * (near * upper * [0, 4.2, 2.5] + around(f, 0.5, 1.8) * lower * [0, -5.4, 1.5])
+        + red * middle * (upper * [0, 0.6, 1.8] + lower * [0, -0.3, 2.0])
+        + ring(f),
         "mouthLowerDownLeft": near * one_side * lower * [0.6, -7.5, -0.5] + red * one_side * lower * [0, -0.4, 0.9],
         "mouthUpperUpLeft": near * one_side * upper * [0.6, 6.2, 0.4]
         + red * one_side * upper * [0, 0.2, 0.8]
