@@ -57,7 +57,7 @@ EMOTIONS: dict[str, Emotion] = {
         7.0,
     ),
     "fear": Emotion(
-        {"browInnerUp": 0.90, "browOuterUp": 0.35, "browDown": 0.25, "eyeWide": 1.00, "mouthStretch": 0.80,
+        {"browInnerUp": 0.90, "browOuterUp": 0.50, "browDown": 0.25, "eyeWide": 1.00, "mouthStretch": 0.80,
          "mouthFrown": 0.20},
         {**_TEETH, "jawOpen": 0.9},
         14.0,
@@ -68,7 +68,10 @@ EMOTIONS: dict[str, Emotion] = {
         18.0,
     ),
     "Afraid": Emotion(
-        {"browInnerUp": 0.95, "browDown": 0.25, "eyeWide": 0.80, "mouthStretch": 0.75, "mouthFrown": 0.30}, _TEETH, 15.0
+        {"browInnerUp": 1.00, "browDown": 0.40, "eyeWide": 0.75, "mouthStretch": 0.70, "mouthFrown": 0.45,
+         "mouthShrugLower": 0.30},
+        _TEETH,
+        15.0,
     ),
     "Irritated1": Emotion(
         {"browDown": 0.85, "noseSneer": 0.60, "mouthFrown": 0.40, "eyeSquint": 0.50, "cheekSquint": 0.20,
@@ -82,7 +85,10 @@ EMOTIONS: dict[str, Emotion] = {
         12.0,
     ),
     "Smile2": Emotion(
-        {"mouthSmile": 0.95, "cheekSquint": 0.60, "eyeSquint": 0.45, "mouthDimple": 0.35}, _GRIN, 5.5
+        {"mouthSmile": 0.80, "mouthDimple": 0.50, "mouthStretch": 0.25, "cheekSquint": 0.35, "eyeSquint": 0.20,
+         "browInnerUp": 0.15, "browOuterUp": 0.20},
+        _GRIN,
+        5.5,
     ),
     "Drunk2": Emotion(
         {"eyeBlinkLeft": 0.42, "eyeBlinkRight": 0.34, "browOuterUp": 0.40, "browInnerUp": 0.35,
@@ -91,7 +97,7 @@ EMOTIONS: dict[str, Emotion] = {
         8.0,
     ),
     "Ill": Emotion(
-        {"browInnerUp": 0.60, "browDown": 0.35, "eyeBlink": 0.28, "eyeSquint": 0.20, "mouthFrown": 0.45,
+        {"browInnerUp": 0.75, "browDown": 0.35, "eyeBlink": 0.28, "eyeSquint": 0.20, "mouthFrown": 0.60,
          "noseSneer": 0.40, "mouthShrugUpper": 0.25, "cheekPuff": 0.45},
         _POUT,
         9.0,

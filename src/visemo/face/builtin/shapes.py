@@ -156,12 +156,14 @@ def brush(
 
 
 def crease(
-    frame: Frame, path: list[tuple[float, float]], width: float, groove: float, ridge: float, out: tuple
+    frame: Frame, path: list[tuple[float, float]], width: float, height: tuple[float, float], out: tuple
 ) -> np.ndarray:
     """A fold (V, 3) along a path (u, v) of the layout: a groove, and a ridge to the left of the way it runs.
 
-    Both fade towards the ends of the path; `out` is the unit direction out of the skin.
+    `height` is the groove's depth and the ridge's height, mm; both fade towards the ends of the path. `out` is the
+    unit direction out of the skin.
     """
+    groove, ridge = height
     knots = np.linspace(0.0, 1.0, len(path))
     way = CubicSpline(knots, np.asarray(path, dtype=float))
     along = np.linspace(0.0, 1.0, 201)
@@ -169,7 +171,7 @@ def crease(
     rel, tangent = frame.place - way(along)[nearest], way(along, 1)[nearest]
     side = tangent[:, 0] * rel[:, 1] - tangent[:, 1] * rel[:, 0]
     across = np.sign(side) * np.linalg.norm(rel, axis=1) / width
-    ends = smooth_step(0.0, 0.3, along[nearest]) * smooth_step(1.0, 0.7, along[nearest])
+    ends = smooth_step(0.0, 0.2, along[nearest]) * smooth_step(1.0, 0.65, along[nearest])
     profile = ridge * np.exp(-(((across - 1.7) / 1.3) ** 2)) - groove * np.exp(-(across**2))
     return (profile * ends * frame.fade * frame.off_lids)[:, None] * np.asarray(out, dtype=float)
 
@@ -177,8 +179,8 @@ def crease(
 def blunt(frame: Frame) -> np.ndarray:
     """Round the left corner of the mouth (V, 3): the red thickens beside it, the corner itself sinks in."""
     q = (frame.place - KNOT) / (5.5, 5.0)
-    beside = np.exp(-(((frame.place[:, :1] - 21.0) / 5.0) ** 2))
-    apart = beside * band(frame) * (2.0 * _lip(frame, True) - 1.0) * [0, 0.9, 0.3]
+    beside = np.exp(-(((frame.place[:, :1] - 21.5) / 4.5) ** 2))
+    apart = beside * band(frame) * (2.0 * _lip(frame, True) - 1.0) * [0, 1.4, 0.4]
     return apart + (np.exp(-(q * q).sum(axis=1)) * frame.fade)[:, None] * [-0.8, 0, -1.6]
 
 
@@ -255,13 +257,13 @@ def _brow_shapes(f: Frame) -> dict[str, np.ndarray]:
     inner = (
         brush(f, (13, 50), (14, 15), (0.8, 8.0, 0.5))
         + brush(f, (12, 72), (20, 16), (0, 3.0, 0))
-        + crease(f, [(-2, 64), (12, 65), (28, 62)], 4.0, 0.8, 0.8, (0.1, 0.1, 0.98))
-        + crease(f, [(-2, 76), (12, 77), (28, 74)], 4.0, 0.6, 0.6, (0.1, 0.2, 0.97))
+        + crease(f, [(-2, 64), (12, 65), (28, 62)], 4.0, (0.8, 0.8), (0.1, 0.1, 0.98))
+        + crease(f, [(-2, 76), (12, 77), (28, 74)], 4.0, (0.6, 0.6), (0.1, 0.2, 0.97))
     )
     return {
         "browDownLeft": brush(f, (14, 47), (14, 12), (-3.2, -5.2, 1.6))
         + brush(f, (36, 50), (18, 12), (-0.5, -4.5, 0.6))
-        + crease(f, [(7, 40), (7.5, 49), (10, 60)], 3.0, 1.3, 0.5, (0, 0, 1)),
+        + crease(f, [(7, 40), (7.5, 49), (10, 60)], 3.0, (1.3, 0.5), (0, 0, 1)),
         "browInnerUp": inner + reflect(f, inner),
         "browOuterUpLeft": brush(f, (40, 54), (24, 17), (0, 7.5, -0.6)) + brush(f, (40, 74), (24, 15), (0, 3.0, 0)),
     }
@@ -275,11 +277,11 @@ def _cheek_shapes(f: Frame) -> dict[str, np.ndarray]:
         "cheekSquintLeft": brush(f, (40, 3), (22, 14), (0.4, 5.0, 3.2)) + lids(f, 0.0, 0.10) + bag(f, 0.9),
         "noseSneerLeft": brush(f, (13, -10), (8, 9), (1.2, 4.6, 0.6))
         + brush(f, (17, 3), (10, 12), (0, 3.2, 1.2))
-        + crease(f, [(12, 0), (19, -9), (27, -22), (31, -34)], 4.0, 1.6, 1.6, (0.35, 0, 0.94))
+        + crease(f, [(12, 0), (19, -9), (27, -22), (31, -34)], 4.0, (1.6, 1.6), (0.35, 0, 0.94))
         + brush(f, (14, -36), (11, 12), (0.5, 2.6, 0.6))
         + skin * [0, 1.2, 0.6]
         + brush(f, (7, 34), (7, 9), (-0.4, -1.6, 0.8))
-        + crease(f, [(0, 20), (6, 24), (13, 21)], 3.0, 0.8, 0.6, (0.3, 0, 0.95)),
+        + crease(f, [(0, 20), (6, 24), (13, 21)], 3.0, (0.8, 0.6), (0.3, 0, 0.95)),
     }
 
 
@@ -314,11 +316,11 @@ def _pull_shapes(f: Frame) -> dict[str, np.ndarray]:
         "mouthSmileLeft": _smile(f),
         "mouthFrownLeft": _knot(f, (15.0, 13.0)) * [0.8, -7.0, -1.2]
         + blunt(f)
-        + crease(f, [(27, -44), (30, -53), (29, -65)], 3.5, 0.9, 0.9, (0.35, 0, 0.93))
+        + crease(f, [(27, -44), (30, -53), (29, -65)], 3.5, (0.9, 0.9), (0.35, 0, 0.93))
         + brush(f, (20, -60), (14, 11), (0, -1.0, 1.2))
         + 1.5 * chin * left,
         "mouthDimpleLeft": _knot(f, (14.0, 14.0)) * [4.5, 1.0, -5.0]
-        + crease(f, [(35, -30), (37, -40), (35, -50)], 3.5, 1.4, 1.0, (0.5, 0, 0.87)),
+        + crease(f, [(35, -30), (37, -40), (35, -50)], 3.5, (1.4, 1.0), (0.5, 0, 0.87)),
         "mouthStretchLeft": _knot(f, (17.0, 14.0)) * [8.5, -3.5, -5.5]
         + blunt(f)
         + red * left * lower * [0, 0.5, -1.2]
@@ -337,7 +339,7 @@ def _pull_shapes(f: Frame) -> dict[str, np.ndarray]:
         "mouthShrugLower": around(f, 0.65, 1.3) * middle * [0, 3.2, 0.8]
         + red * lower * middle * [0, 1.0, 2.4]
         + 4.5 * chin,
-        "mouthShrugUpper": around(f, 0.65, 1.15) * middle * [0, 2.6, 1.0] + red * upper * middle * [0, 1.4, 1.8],
+        "mouthShrugUpper": around(f, 0.65, 1.15) * middle * [0, 2.2, 1.2] + red * upper * middle * [0, 1.6, 2.0],
     }
 
 
@@ -348,7 +350,7 @@ def _smile(f: Frame) -> np.ndarray:
         _knot(f, (17.0, 16.0)) * [7.5, 8.5, -5.5]
         + around(f, 0.45, 0.95) * _left(f) * [0, -0.2, -0.8]
         + brush(f, (42, -10), (20, 16), (1.0, 5.0, 4.5))
-        + crease(f, [(15, -6), (24, -16), (33, -32), (34, -48)], 5.0, 1.5, 2.0, (0.4, 0.1, 0.91))
+        + crease(f, [(14, -4), (23, -15), (32, -31), (35, -47)], 4.5, (2.2, 2.4), (0.4, 0.1, 0.91))
         + brush(f, (15, -12), (8, 8), (1.4, 0.8, -0.3))
         + bag(f, 0.7)
         + blunt(f)
