@@ -299,6 +299,11 @@ def _jaw_shapes(f: Frame) -> dict[str, np.ndarray]:
     }
 
 
+def muzzle(frame: Frame) -> np.ndarray:
+    """The polar radius (V,) to which lips that are pushed forward take the skin along: to the nose, and the chin."""
+    return 1.95 - 0.15 * np.clip(2.0 * frame.angle, -1, 1)
+
+
 def ring(frame: Frame) -> np.ndarray:
     """The red of the lips (V, 3) thickens towards both corners: gathered lips are a ring, not a narrow lens."""
     beside = np.exp(-(((np.abs(frame.place[:, :1]) - 17.0) / 7.0) ** 2))
@@ -326,7 +331,7 @@ def _pull_shapes(f: Frame) -> dict[str, np.ndarray]:
         + red * left * lower * [0, 0.5, -1.2]
         + brush(f, (40, -70), (20, 18), (2, -2, 0)),
         "mouthLeft": wide * [7.5, 0, 0] + knot * [0, 1.0, -3.5] + reflect(f, knot * [1.0, 0.4, 1.5]),
-        "mouthPucker": around(f, 0.6, 1.8) * (narrow * -0.36 + [0, 0, 6.5] + middle * [0, 0, 2.0])
+        "mouthPucker": around(f, 0.6, muzzle(f)) * (narrow * -0.32 + [0, 0, 6.5] + middle * [0, 0, 2.0])
         + red * middle * (upper * [0, 1.0, 1.6] + lower * [0, -1.0, 1.6])
         + 0.8 * ring(f),
         "mouthPressLeft": left
@@ -365,7 +370,7 @@ def _part_shapes(f: Frame) -> dict[str, np.ndarray]:
     near, left = around(f, 0.62, 1.35), _left(f)
     one_side = np.clip(1 - (f.along - 0.25) ** 2 / 0.5625, 0, 1)[:, None] * left
     return {
-        "mouthFunnel": around(f, 0.6, 1.9) * (f.points * [-0.27, 0, 0] + [0, 0, 4.5])
+        "mouthFunnel": around(f, 0.6, muzzle(f)) * (f.points * [-0.22, 0, 0] + [0, 0, 4.5])
         + middle * (near * upper * [0, 4.2, 2.5] + around(f, 0.5, 1.8) * lower * [0, -5.4, 1.5])
         + red * middle * (upper * [0, 0.6, 1.8] + lower * [0, -0.3, 2.0])
         + ring(f),
