@@ -10,8 +10,9 @@ from scipy.spatial import KDTree
 from visemo.face import builtin
 from visemo.face.arkit import ARKIT_NAMES
 from visemo.face.builtin import build_face, builtin_face
+from visemo.face.builtin.form import gradient, skin
 from visemo.face.builtin.layout import half_layout
-from visemo.face.builtin.sculpt import EYE_CENTRE, EYE_RADIUS, gradient, skin
+from visemo.face.builtin.sculpt import EYE_CENTRE, EYE_RADIUS
 from visemo.face.face import Face
 from visemo.units import MM_PER_M
 
@@ -80,6 +81,11 @@ def test_size_and_count(face: Face):
     assert head.vertices[:, 1].max() - low[1] == pytest.approx(0.23, abs=0.015)
     rim = face.template[face.lip_pairs[:, 0]]
     assert 0.042 <= np.ptp(rim[:, 0]) <= 0.055
+
+
+def test_topology_is_kept(face: Face):
+    """Trained models and stored takes name it: refining the form must not change it."""
+    assert face.topology_hash == "e0ebddf4531bd067"
 
 
 def test_exactly_symmetric(face: Face):
@@ -337,6 +343,24 @@ def test_parts_follow(face: Face):
     np.testing.assert_allclose(before, after, atol=2e-6)  # the teeth are rigid
     tongue = parts["tongue"].shapes[ARKIT_NAMES.index("tongueOut")]
     assert tongue[:, 2].max() > 0.02
+
+
+def test_hair_lies_on_the_skull_and_leaves_the_face_free(face: Face):
+    hair = next(part for part in face.parts if part.name == "hair").vertices * MM_PER_M
+    depth = skin(hair.astype(np.float64))
+    assert depth.min() > -3 and np.median(depth) > 2  # mm outside the skin
+    front = hair[hair[:, 2] > 50]
+    assert front[:, 1].min() > 65  # above brows and eyes
+
+
+def test_the_head_closes_without_folds(face: Face):
+    """Every triangle of the head behind the mask looks outwards, also in the crease under the jaw."""
+    head = next(part for part in face.parts if part.name == "head")
+    corners = head.vertices.astype(np.float64)[head.triangles] * MM_PER_M
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    outward = gradient(corners.mean(axis=1))
+    cosine = (outward * normal).sum(axis=1) / np.linalg.norm(outward, axis=1) / np.linalg.norm(normal, axis=1)
+    assert cosine.min() > 0.3
 
 
 def test_seams_have_no_gap(face: Face):

@@ -1,13 +1,14 @@
 """The built-in head, modelled in code: `builtin_face()`.
 
-`layout` says which vertices there are and how they are joined, `sculpt` where they are in the neutral,
+`layout` says which vertices there are and how they are joined, `form` and `sculpt` where they are in the neutral,
+`paint` what colour they have,
 `shapes` and `identities` how they move, `parts` what is attached to them. No scan and no other model went into it.
 """
 
 from __future__ import annotations
 
 import zipfile
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from scipy.spatial import KDTree
 
 from visemo.assets import atomic, cache_folder, sha256
 from visemo.face.arkit import ARKIT_NAMES
+from visemo.face.builtin.form import smooth_step
 from visemo.face.builtin.identities import identity_shapes
-from visemo.face.builtin.layout import EYE_SEGMENTS, MOUTH_INNER, Layout, flip_edges, half_layout
+from visemo.face.builtin.layout import DIAGONALS, EYE_SEGMENTS, MOUTH_INNER, Layout, half_layout
+from visemo.face.builtin.paint import brow_strength, skin_color
 from visemo.face.builtin.parts import parts
-from visemo.face.builtin.sculpt import brow_strength, half_form, skin_color, smooth_step
+from visemo.face.builtin.sculpt import half_form
 from visemo.face.builtin.shapes import RED, RIM, Frame, arkit_shapes
 from visemo.face.face import Face, Part
 from visemo.types import FloatArray, IntArray, VisemoError
@@ -29,6 +32,7 @@ SIDE = np.array([-1.0, 1.0, 1.0])  # a point times this is its mirror image
 LIP_RED = np.array([0.43, 0.19, 0.17])
 INNER_RED = np.array([0.20, 0.06, 0.055])
 LID_EDGE = np.array([0.40, 0.20, 0.17])
+CREASE = np.array([0.80, 0.70, 0.68])  # what little light gets back out of the fold of the upper lid
 LASH_LINE = np.array([0.03, 0.02, 0.015])
 FACE_ARRAYS = ("template", "triangles", "lip_pairs", "mirror", "colors", "shapes", "identities")
 PART_ARRAYS = ("vertices", "triangles", "colors", "shapes")
@@ -43,7 +47,7 @@ def builtin_face() -> Face:
     written costs seconds, never an error.
     """
     sources = sorted(Path(__file__).parent.glob("*.py"))
-    path = cache_folder() / f"builtin_{sha256(*sources)[:16]}.npz"
+    path = cache_folder() / f"builtin_{sha256(*sources, DIAGONALS)[:16]}.npz"
     try:
         return _load(path)
     except (
@@ -68,8 +72,6 @@ def build_face() -> Face:
     layout = half_layout()
     half = np.round(half_form(layout), 4)  # a tenth of a micrometre: the same form whatever the linear algebra
     half[layout.midline, 0] = 0.0
-    flipped = flip_edges(half, layout.triangles[: layout.sheet])
-    layout = replace(layout, triangles=np.concatenate([flipped, layout.triangles[layout.sheet :]]))
     other, frame, triangles = _unfold(layout, half)
     shapes = arkit_shapes(frame)
     names, identities = identity_shapes(frame)
@@ -146,7 +148,7 @@ def _regions(frame: Frame) -> dict[str, IntArray]:
 def _colors(frame: Frame) -> FloatArray:
     """Linear RGB (V, 3): skin, hair and brows, the red of the lips, the edges of the lids with their lash line."""
     colors = skin_color(frame.points)
-    red = smooth_step(RED + 0.035, RED - 0.05, frame.radius)[:, None]
+    red = (smooth_step(RED + 0.035, RED - 0.05, frame.radius) * (1.0 - 0.45 * np.abs(frame.along) ** 5))[:, None]
     colors += red * (LIP_RED - colors)
     deep = smooth_step(RIM + 0.03, RIM - 0.05, frame.radius)[:, None]
     colors += deep * (INNER_RED - colors)
@@ -154,6 +156,7 @@ def _colors(frame: Frame) -> FloatArray:
         colors[rings[:2]] = LID_EDGE
         colors[rings[2]] = 0.4 * LID_EDGE
         colors[rings[2, 3:24]] = LASH_LINE
+        colors[rings[6:8, 4:23]] *= CREASE
     return colors.astype(np.float32)
 
 

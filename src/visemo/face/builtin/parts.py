@@ -9,7 +9,10 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from visemo.face.arkit import ARKIT_NAMES
-from visemo.face.builtin.sculpt import EYE_CENTRE, EYE_RADIUS, cast, project, skin_color, smooth_step
+from visemo.face.builtin.form import cast, project, smooth_step
+from visemo.face.builtin.hair import COLUMNS, ROWS, hair_surface
+from visemo.face.builtin.paint import skin_color
+from visemo.face.builtin.sculpt import EYE_CENTRE, EYE_RADIUS
 from visemo.face.builtin.shapes import jaw_moves
 from visemo.face.face import Part
 from visemo.units import M_PER_MM
@@ -17,6 +20,8 @@ from visemo.units import M_PER_MM
 ARCH_DEPTH = 1.35  # of the dental arch, by its half width
 Moves = dict[str, np.ndarray]  # shape -> (P, 3) mm
 SHELL_MIDDLE = np.array([0.0, 0.0, 0.0])
+NECK_END = np.array([0.0, -168.0, -48.0])
+LASH = np.array([0.014, 0.010, 0.009])
 LOOK = np.radians(25.0)
 
 
@@ -41,7 +46,8 @@ def grid_triangles(rows: int, columns: int, closed: bool) -> np.ndarray:
 
 
 def _eyeball(side: str) -> Part:
-    polar = np.radians(np.concatenate([[0.5, 5, 10, 11, 14, 18, 22, 25, 27.5, 29, 30.5], np.linspace(33, 178, 20)]))
+    """An eyeball, open at the back where nobody sees it."""
+    polar = np.radians(np.concatenate([[0.5, 5, 10, 11, 14, 18, 22, 25, 27.5, 29, 30.5], np.linspace(33, 150, 11)]))
     around = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     t, a = np.meshgrid(polar, around, indexing="ij")
     unit = np.stack([np.sin(t) * np.cos(a), np.sin(t) * np.sin(a), np.cos(t)], axis=-1).reshape(-1, 3)
@@ -71,18 +77,29 @@ def _eyeball(side: str) -> Part:
 
 @dataclass(frozen=True)
 class TeethRow:
-    """One row of teeth, mm: widths from the midline back (incisors, canine, premolars, molars), the arch's half
-    width and front, the height of the cutting edge, and `up` +1 for teeth that hang, -1 for teeth that stand."""
+    """One row of teeth, mm: widths from the midline back (incisors, canine, premolars, molars) and how far each falls
+    short of the cutting edge, the arch's half width and front, the height of that edge, and `up` +1 for teeth that
+    hang, -1 for teeth that stand."""
 
     widths: tuple[float, ...]
+    tips: tuple[float, ...]
     wide: float
     front: float
     edge: float
     up: float
 
 
-_UPPER = TeethRow((8.4, 6.6, 7.4, 6.8, 6.6, 9.5, 9.0), wide=26.0, front=95.2, edge=-42.0, up=1.0)
-_LOWER = TeethRow((5.3, 5.8, 6.8, 7.0, 7.0, 10.5, 10.0), wide=23.5, front=92.2, edge=-40.5, up=-1.0)
+_UPPER = TeethRow(
+    (8.4, 6.6, 7.4, 6.8, 6.6, 9.5, 9.0), (0.0, 0.6, 0.1, 0.7, 1.0, 1.3, 1.6), wide=26.0, front=95.2, edge=-42.0, up=1.0
+)
+_LOWER = TeethRow(
+    (5.3, 5.8, 6.8, 7.0, 7.0, 10.5, 10.0),
+    (0.0, 0.2, 0.3, 1.6, 3.0, 4.4, 5.6),
+    wide=23.5,
+    front=92.2,
+    edge=-41.5,
+    up=-1.0,
+)
 
 
 def _arch(length: np.ndarray, wide: float, front: float) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +128,7 @@ def _teeth(name: str, row: TeethRow) -> Part:
     plan, normal = _arch(length, row.wide, row.front)
     belly = np.sin(np.pi * inside) ** 0.5
     height = np.array([9.6, 8.8, 9.4, 8.0, 7.6, 7.0, 7.0])[number] * (1.0 if up > 0 else 0.88)
-    tip = np.array([0.0, 0.5, 0.1, 0.6, 0.9, 1.2, 1.4])[number]
+    tip = np.array(row.tips)[number]
     #          along the tooth (0 edge, 1 neck, beyond: gum), thickness out of the arch, share of the belly
     rows = (
         (0.6, -6.0, 0.2),
@@ -136,8 +153,8 @@ def _teeth(name: str, row: TeethRow) -> Part:
         gum = along > 1.0
         tint = np.array([0.40, 0.15, 0.14]) if gum else np.array([0.64, 0.58, 0.47]) * (0.90 + 0.10 * min(along, 1.0))
         shade = np.ones_like(belly) if gum else 0.45 + 0.55 * belly
-        back = 1.0 - 0.55 * np.clip(number / 6.0, 0, 1)
-        color.append(tint * (shade * back)[:, None])
+        back = 1.0 - 0.85 * smooth_step(1.0, 5.0, number)  # deep in the mouth, where no light gets to
+        color.append(tint * (shade * back * (0.45 if out < -2 else 1.0))[:, None])
     grid = grid_triangles(len(rows), len(length), False)
     if up < 0:
         grid = grid[:, [0, 2, 1]]
@@ -233,13 +250,13 @@ def _lashes(side: str, base: np.ndarray, base_shapes: np.ndarray) -> Part:
     outward = root - EYE_CENTRE * [sign, 1, 1]
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     place = np.linspace(0, 1, len(fine))[:, None]
-    length = (5.2 * np.sin(np.pi * (0.12 + 0.8 * place)) ** 0.7 * (1.15 - 0.5 * place)) * (
+    length = (4.2 * np.sin(np.pi * (0.12 + 0.8 * place)) ** 0.7 * (1.15 - 0.5 * place)) * (
         0.8 + 0.2 * np.cos(7.0 * fine)
     )[:, None]
     grow = outward * [0.9, 0.3, 0.9] + [0, 0.42, 0] + sign * (0.45 - place) * [0.9, 0, 0]
     bend = root + 0.55 * length * grow - [0, 0.25, 0]
     tip = root + length * (grow + np.array([0, 0.18, 0]))
-    points = np.stack([root - 0.28 * along, root + 0.28 * along, bend - 0.16 * along, bend + 0.16 * along, tip], axis=1)
+    points = np.stack([root - 0.5 * along, root + 0.5 * along, bend - 0.3 * along, bend + 0.3 * along, tip], axis=1)
     first = 5 * np.arange(len(fine))[:, None, None]
     triangles = (first + np.array([[0, 1, 3], [0, 3, 2], [2, 3, 4]])).reshape(-1, 3)
     triangles = triangles if side == "Left" else triangles[:, [0, 2, 1]]
@@ -249,31 +266,31 @@ def _lashes(side: str, base: np.ndarray, base_shapes: np.ndarray) -> Part:
     for name, move in zip(ARKIT_NAMES, moved, strict=True):
         droop = turn.get(name, 0.0) * length * np.array([0.0, 0.85, 0.0])
         moves[name] = (move[:, None] + reach * droop[:, None]).reshape(-1, 3)
-    return _part(
-        f"lashes_{side.lower()}", points.reshape(-1, 3), triangles, (0.012, 0.009, 0.008), moves=moves, gloss=0.0
-    )
+    # paler towards the tips, which are thinner than a pixel: dark ones would speckle
+    color = np.tile(LASH * [[1.0], [1.0], [4.0], [4.0], [16.0]], (len(fine), 1))
+    return _part(f"lashes_{side.lower()}", points.reshape(-1, 3), triangles, color, moves=moves, gloss=0.0)
 
 
 def _ear(side: str) -> Part:
     """An ear: rings from its middle to the helix, round the edge and back to the head."""
-    around, rings = 56, 22
+    around, rings = 48, 20
     theta = np.linspace(0, 2 * np.pi, around, endpoint=False)  # 0 to the back, a quarter turn up
     knots = np.radians([0, 35, 65, 90, 120, 150, 180, 210, 240, 268, 300, 330, 360])
     reach = CubicSpline(
         knots, [17.5, 23.0, 28.5, 30.5, 26.0, 17.0, 12.0, 13.5, 22.0, 30.5, 27.0, 19.5, 17.5], bc_type="periodic"
     )(theta)
     r = np.concatenate([np.linspace(0.004, 1.0, rings - 5), [1.03, 1.0, 0.93, 0.82, 0.7]])[:, None]
-    back, up = r * reach * np.cos(theta), r * reach * np.sin(theta)
+    back, up = 0.93 * r * reach * np.cos(theta), 0.93 * r * reach * np.sin(theta)
     behind = smooth_step(-0.3, 0.5, np.cos(theta) + 0.35 * np.sin(theta)) * smooth_step(-0.95, -0.55, np.sin(theta))
     upper = smooth_step(-0.62, -0.3, np.sin(theta)) * smooth_step(-1.0, -0.5, np.cos(theta))
     height = 5.0 * np.exp(-(((r - 0.93) / 0.075) ** 2)) * (0.25 + 0.75 * upper)
     height = height + 4.2 * np.exp(-(((r - 0.60) / 0.10) ** 2)) * behind
-    height = height - 8.0 * np.exp(-(((back + 1.0) / 8.0) ** 2) - ((up + 3.0) / 10.0) ** 2)
+    height = height - 4.6 * np.exp(-(((back + 1.0) / 8.0) ** 2) - ((up + 3.0) / 10.0) ** 2)
     height = height + 4.5 * np.exp(-(((back + 9.5) / 3.6) ** 2) - ((up + 4.0) / 5.0) ** 2)
     height = height + 2.5 * np.exp(-(((back + 3.0) / 5.0) ** 2) - ((up + 19.0) / 7.0) ** 2)
     drop = np.concatenate([np.zeros(rings - 5), [1.5, 4.0, 7.0, 11.0, 18.0]])[:, None]
     out = height - drop + 0 * back
-    lean = np.radians(21.0)
+    lean = np.radians(14.0)
     tip = np.radians(8.0)
     back, up = back * np.cos(tip) + up * np.sin(tip), up * np.cos(tip) - back * np.sin(tip)
     x = 72.0 + out * np.cos(lean) + (back + 12.0) * np.sin(lean)
@@ -289,12 +306,17 @@ def _ear(side: str) -> Part:
     return _part(f"ear_{side.lower()}", points, triangles, color, moves={}, gloss=0.0)
 
 
+def _hair() -> Part:
+    points, color = hair_surface()
+    return _part("hair", points, grid_triangles(ROWS, COLUMNS, True), color, moves={}, gloss=0.2)
+
+
 def _flatten(direction: np.ndarray) -> np.ndarray:
     """Stereographic plane (N, 2) seen from the face: straight back is the middle."""
     return direction[:, :2] / (1.0 - direction[:, 2:])
 
 
-def _shell(rim: np.ndarray, rows: int = 34) -> Part:
+def _shell(rim: np.ndarray, rows: int = 24) -> Part:
     """The rest of the head and the neck, from the mask's border loop (B, 3) mm to the base of the neck.
 
     The sphere without the face and without the neck's end is a ring: rays from the head's middle,
@@ -303,7 +325,8 @@ def _shell(rim: np.ndarray, rows: int = 34) -> Part:
     ray = (rim - SHELL_MIDDLE) / np.linalg.norm(rim - SHELL_MIDDLE, axis=1, keepdims=True)
     start = _flatten(ray)
     turn = np.arctan2(start[:, 0], -start[:, 1] + 0.2)
-    base = np.stack([58.0 * np.sin(turn), np.full(len(rim), -165.0), -34 + 58.0 * np.cos(turn)], axis=1)
+    level = np.stack([np.sin(turn), np.zeros(len(rim)), np.cos(turn)], axis=1)
+    base = cast(np.broadcast_to(NECK_END, level.shape), level, 140.0)
     down = (base - SHELL_MIDDLE) / np.linalg.norm(base - SHELL_MIDDLE, axis=1, keepdims=True)
     end = _flatten(down)
     t = np.linspace(0, 1, rows)[1:, None, None]
@@ -312,8 +335,12 @@ def _shell(rim: np.ndarray, rows: int = 34) -> Part:
     direction = np.concatenate([2 * plane, square - 1], axis=1) / (square + 1)
     points = project(cast(np.broadcast_to(SHELL_MIDDLE, direction.shape), direction), 4)
     grid = np.concatenate([rim, points]).reshape(rows, len(rim), 3)
+    grid[-1] = base
+    # next to the rim only along the columns: sideways, a corner of the rim would draw its neighbours across it
+    sideways = 0.5 * smooth_step(0.0, 8.0, np.arange(1.0, rows - 1))[:, None, None]
     for _ in range(30):
-        inner = (grid[:-2] + grid[2:] + np.roll(grid, 1, axis=1)[1:-1] + np.roll(grid, -1, axis=1)[1:-1]) / 4
+        column, row = grid[:-2] + grid[2:], np.roll(grid, 1, axis=1)[1:-1] + np.roll(grid, -1, axis=1)[1:-1]
+        inner = ((1 - sideways) * column + sideways * row) / 2
         grid[1:-1] = project(inner.reshape(-1, 3), 1).reshape(inner.shape)
     points = grid.reshape(-1, 3)
     triangles = grid_triangles(rows, len(rim), True)
@@ -331,6 +358,7 @@ def parts(
     """
     return (
         _shell(rim),
+        _hair(),
         _ear("Left"),
         _ear("Right"),
         _eyeball("Left"),

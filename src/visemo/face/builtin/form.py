@@ -1,0 +1,173 @@
+"""The form: the bare head as the zero level of one function of space.
+
+Millimetres throughout; the origin lies between the ears, +y up, +z out of the face.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.interpolate import PchipInterpolator
+
+# the bare skull-and-flesh form without nose, lips and eyes, by level: half width, front, back, roundness
+_LEVEL = np.array([-121, -91.5, -87.5, -83.5, -79.8, -75.5, -66.5, -55, -40, -20, 0, 15, 30, 48, 75, 95], dtype=float)
+_FRONT = np.array([38, 44, 55, 70, 83, 93.5, 100, 99.0, 101.5, 101, 97.5, 96, 95, 99, 96, 90])
+_WIDTH = np.array([29, 32, 37, 43, 48, 53, 58, 61, 63, 65.5, 68.5, 69.5, 69.0, 69.5, 72, 72])
+_BACK = np.array([-40, -42, -44, -47, -51, -56, -62, -68, -74, -82, -91, -97, -101, -103, -99, -95])
+_front, _width, _back = (PchipInterpolator(_LEVEL, row, extrapolate=False) for row in (_FRONT, _WIDTH, _BACK))
+
+
+def smooth_step(low: float | np.ndarray, high: float | np.ndarray, value: np.ndarray) -> np.ndarray:
+    """0 below `low`, 1 above `high`, a smooth ramp between (either order)."""
+    t = np.clip((value - low) / (high - low), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
+def bump(points: np.ndarray, centre: tuple[float, float, float], radius: tuple[float, float, float]) -> np.ndarray:
+    """A Gaussian hill (N,) at `centre`, and at its mirror image when that is another place."""
+    x, y, z = points.T
+    (cx, cy, cz), (rx, ry, rz) = centre, radius
+    hill = np.exp(-(((x - cx) / rx) ** 2))
+    if cx > 0:  # both hills everywhere: folding x instead would leave a crease in the middle
+        hill = hill + np.exp(-(((x + cx) / rx) ** 2))
+    return hill * np.exp(-(((y - cy) / ry) ** 2) - ((z - cz) / rz) ** 2)
+
+
+def _union(a: np.ndarray, b: np.ndarray, soft: float) -> np.ndarray:
+    h = np.maximum(soft - np.abs(a - b), 0.0) / soft
+    return np.minimum(a, b) - h * h * h * soft / 6.0
+
+
+def _subtract(a: np.ndarray, b: np.ndarray, soft: float) -> np.ndarray:
+    return -_union(-a, b, soft)
+
+
+def _capsule(p: np.ndarray, a: tuple, b: tuple, radius_a: float, radius_b: float) -> np.ndarray:
+    start, along = np.asarray(a, dtype=float), np.asarray(b, dtype=float) - np.asarray(a, dtype=float)
+    t = np.clip((p - start) @ along / (along @ along), 0.0, 1.0)
+    return np.linalg.norm(p - start - t[:, None] * along, axis=1) - (radius_a + (radius_b - radius_a) * t)
+
+
+def _ellipsoid(p: np.ndarray, centre: tuple, radius: tuple) -> np.ndarray:
+    q = (p - np.asarray(centre)) / np.asarray(radius)
+    k0, k1 = np.linalg.norm(q, axis=1), np.linalg.norm(q / np.asarray(radius), axis=1)
+    return k0 * (k0 - 1.0) / np.maximum(k1, 1e-9)
+
+
+def _head(p: np.ndarray) -> np.ndarray:
+    """The loft: cross-sections tilted towards the jaw line below the cheeks."""
+    x, y, z = p.T
+    tilt = 0.5 * smooth_step(5.0, -60.0, y)
+    level = y - tilt * np.clip(95.0 - z, 0.0, 80.0)
+    past = np.maximum(-94.0 - level, 0.0)  # below the jaw there is no head any more
+    level = np.clip(level, -120.9, 94.9)
+    front, width, back = _front(level), _width(level), _back(level)
+    middle = 12.0
+    depth = np.where(z > middle, front - middle, middle - back)
+    power = np.where(z > middle, 2.35 - 0.4 * smooth_step(-50.0, -76.0, level), 2.1)
+    radius = (np.abs(x / width) ** power + np.abs((z - middle) / depth) ** power) ** (1.0 / power)
+    side = (radius - 1.0) * np.minimum(width, np.abs(depth)) * 0.9
+    dome = (np.abs(x / 74.0) ** 2.4 + np.abs((y - 46.0) / 92.0) ** 2.3 + np.abs(z / 97.5) ** 2.2) ** (1 / 2.2)
+    over = smooth_step(40.0, 92.0, y)
+    return side * (1 - over) + (dome - 1.0) * 78.0 * over + 0.6 * past
+
+
+def _jaw(p: np.ndarray) -> np.ndarray:
+    """The mandible under its muscle: from the ear down to the angle, and forward along the lower edge to the chin."""
+    branch = _capsule(p, (52, -8, 8), (45, -42, 16), 12.0, 10.5)
+    body = _capsule(p, (45, -43, 14), (28, -64, 63), 9.5, 10.5)
+    arch = _capsule(p, (28, -64, 63), (8, -73.5, 82), 10.5, 12.0)
+    front = _capsule(p, (8, -73.5, 82), (0, -75.5, 83.5), 12.0, 12.8)
+    return _union(_union(_union(body, branch, 12.0), arch, 8.0), front, 6.0)
+
+
+def _neck(p: np.ndarray) -> np.ndarray:
+    """The column of the neck with the two muscles that run from behind the ears to the breastbone."""
+    column = _capsule(p, (0, -40, -11), (0, -180, -40), 40.0, 46.0)
+    strap = _capsule(p, (48, -20, -16), (14, -172, -3), 8.0, 7.5)
+    slope = _capsule(p, (14, -84, -56), (66, -196, -58), 12.0, 33.0)
+    larynx = _ellipsoid(p, (0, -114, 9), (11, 18, 13))
+    floor = _capsule(p, (11, -62, 62), (13, -64, 18), 15.0, 17.0)  # of the mouth, between the branches of the jaw
+    neck = _union(_union(column, slope, 30.0), strap, 14.0)
+    return _union(_union(neck, larynx, 12.0), floor, 22.0)
+
+
+def _groove(p: np.ndarray, a: tuple, b: tuple, width: float) -> np.ndarray:
+    """A soft ridge (N,) of height 1 along a segment, to be added as a groove or taken away as a fold."""
+    return np.exp(-((_capsule(p, a, b, 0.0, 0.0) / width) ** 2))
+
+
+def _nose(p: np.ndarray) -> np.ndarray:
+    bridge = _capsule(p, (0, 33, 88.4), (0, 3, 107.6), 4.0, 5.8)
+    tip = _ellipsoid(p, (0, -6.5, 112.6), (8.4, 7.8, 9.0))
+    base = _ellipsoid(p, (0, -10.5, 103.0), (11.0, 6.5, 10.0))
+    wing = _ellipsoid(p, (11.8, -11.4, 100.6), (4.7, 6.2, 8.2))
+    column = _capsule(p, (0, -13.0, 113.6), (0, -18.5, 101.8), 2.6, 3.2)
+    wall = _capsule(p, (4.2, 22, 83.0), (8.6, -2, 95.0), 4.0, 5.4)
+    nose = _union(_union(bridge, tip, 9.0), base, 8.0)
+    nose = _union(nose, wall, 11.0)
+    nose = _union(nose, wing, 4.5)
+    return _union(nose, column, 4.0)
+
+
+def nostril(p: np.ndarray) -> np.ndarray:
+    """Distance (N,) to the axis of the nostril, a short line in the nose's base."""
+    return _capsule(p, (5.2, -17.0, 110.6), (8.4, -16.9, 104.2), 0.0, 0.0)
+
+
+def skin(points: np.ndarray) -> np.ndarray:
+    """Signed distance-like value (N,), about mm, negative inside, of the skin without lips and lids."""
+    p = np.stack([np.abs(points[:, 0]), points[:, 1], points[:, 2]], axis=1)
+    d = _union(_head(p), _jaw(p), 24.0)
+    d = _union(d, _neck(p), 34.0)
+    d -= 2.6 * bump(p, (26, 47, 92), (20, 7.5, 16))  # brow ridge
+    d -= 1.5 * bump(p, (56, 42, 70), (10, 14, 18))
+    d += 5.5 * bump(p, (31, 29, 90), (16, 11, 16))  # sockets
+    d += 3.5 * bump(p, (14, 31, 92), (6, 8, 14))
+    d -= 3.2 * bump(p, (45, 3, 76), (18, 13, 24))  # cheekbones
+    d += 1.2 * bump(p, (58, -26, 55), (14, 16, 28))
+    d -= 3.0 * bump(p, (0, -67, 100), (16, 10.5, 14))  # chin
+    d += 1.9 * bump(p, (0, -54.5, 100), (14, 4.8, 12))
+    d -= 2.0 * bump(p, (0, -38, 100), (22, 14, 20))  # muzzle
+    d -= 2.0 * bump(p, (20, 70, 88), (18, 16, 20))  # frontal eminences
+    d = _union(d, _nose(p), 11.0)
+    d += 3.6 * np.exp(-((nostril(p) / 2.6) ** 2))
+    d += 0.9 * _groove(p, (14, -3, 101), (17.6, -12, 96), 2.6)  # behind the wings
+    d += 1.2 * bump(p, (0, -27, 104), (2.8, 6.5, 9)) - 0.8 * bump(p, (5.2, -28, 103), (2.5, 6.5, 9))  # philtrum
+    d += 0.9 * bump(p, (28, -41, 89), (4.5, 5, 8))  # corners of the mouth
+    d += 0.8 * _groove(p, (21, -14, 96), (31, -34, 90), 5.0)  # nose to mouth
+    return d
+
+
+def gradient(points: np.ndarray, step: float = 0.05) -> np.ndarray:
+    """Central differences of `skin`: (N, 3)."""
+    out = np.empty_like(points)
+    for axis in range(3):
+        shift = np.zeros(3)
+        shift[axis] = step
+        out[:, axis] = (skin(points + shift) - skin(points - shift)) / (2 * step)
+    return out
+
+
+def project(points: np.ndarray, rounds: int = 6, limit: float = 4.0) -> np.ndarray:
+    """Newton steps onto the skin along its gradient."""
+    for _ in range(rounds):
+        g = gradient(points)
+        move = (skin(points) / np.maximum((g * g).sum(axis=1), 0.05))[:, None] * g
+        size = np.linalg.norm(move, axis=1, keepdims=True)
+        points = points - move * np.minimum(1.0, limit / np.maximum(size, 1e-9))
+    return points
+
+
+def cast(origin: np.ndarray, direction: np.ndarray, reach: float = 220.0) -> np.ndarray:
+    """First hits (N, 3) of rays that come in from `reach` along -direction towards `origin`."""
+    out = np.full(len(origin), reach)
+    for _ in range(32):  # the value may overstate the distance twofold where the form is steep
+        value = skin(origin + out[:, None] * direction)
+        out -= 0.6 * value
+    return origin + out[:, None] * direction
+
+
+def front_depth(xy: np.ndarray) -> np.ndarray:
+    """z (...,) of the skin seen from the front at (x, y) (..., 2)."""
+    flat = np.append(xy.reshape(-1, 2), np.zeros((xy.size // 2, 1)), axis=1)
+    return cast(flat, np.broadcast_to([0.0, 0.0, 1.0], flat.shape), 140.0)[:, 2].reshape(xy.shape[:-1])
