@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.interpolate import LinearNDInterpolator
+from scipy.spatial import KDTree
 
 from visemo.face import builtin
 from visemo.face.arkit import ARKIT_NAMES
@@ -207,6 +209,60 @@ def test_blink_closes_over_the_ball(face: Face):
         assert gap.max() < 0.3
 
 
+SUMS = [
+    {"jawOpen": 1.0, "mouthClose": 1.0},
+    {"jawOpen": 0.7, "mouthFunnel": 1.0},
+    {"jawOpen": 0.3, "mouthRollLower": 1.0},
+    {"jawOpen": 0.6, "mouthSmile": 1.0},
+    {"jawOpen": 0.5, "mouthClose": 0.5, "mouthSmile": 1.0},
+    {"jawOpen": 0.5, "mouthClose": 0.5, "mouthPucker": 1.0},
+    {"mouthSmile": 1.0, "mouthPucker": 1.0},
+    {"mouthFunnel": 1.0, "mouthPucker": 1.0},
+    {"mouthPress": 1.0, "mouthSmile": 1.0},
+    {"mouthPress": 1.0, "mouthSmile": 1.0, "mouthRollLower": 1.0},
+    {"mouthRollUpper": 1.0, "mouthRollLower": 1.0},
+    {"mouthFrown": 1.0, "mouthShrugLower": 1.0, "mouthShrugUpper": 1.0},
+    {"mouthPress": 1.0, "cheekPuff": 1.0},
+]
+
+
+def both_sides(total: dict[str, float]) -> dict[str, float]:
+    """A sum by stems as one by shapes."""
+    return {
+        name: w for stem, w in total.items() for name in ARKIT_NAMES if name in (stem, stem + "Left", stem + "Right")
+    }
+
+
+@pytest.mark.parametrize("total", SUMS, ids="+".join)
+def test_lips_do_not_cross_in_sums(face: Face, total: dict[str, float]):
+    vertices = posed(face, **both_sides(total))
+    over = vertices[face.lip_pairs[:, 1], 1] - vertices[face.lip_pairs[:, 0], 1]
+    assert np.maximum(over, 0).mean() < 0.2
+    if total.get("jawOpen", 0) == total.get("mouthClose", 0) and "mouthFunnel" not in total:
+        assert lip_gaps(face, **both_sides(total)).max() < 0.5
+
+
+@pytest.mark.parametrize("total", [total for total in SUMS if "jawOpen" not in total], ids="+".join)
+def test_the_mouths_bag_stays_under_the_skin_in_sums(face: Face, total: dict[str, float]):
+    vertices, weights = posed(face, **both_sides(total)), both_sides(total)
+    bag = next(part for part in face.parts if part.name == "mouth")
+    moved = bag.vertices + sum(w * bag.shapes[ARKIT_NAMES.index(name)] for name, w in weights.items())
+    moved = moved * MM_PER_M
+    chin = np.flatnonzero((face.template[:, 1] < -0.045) & (np.abs(face.template[:, 0]) < 0.02))
+    below = moved[(bag.vertices[:, 1] < -0.050) & (np.abs(bag.vertices[:, 0]) < 0.015) & (bag.vertices[:, 2] > 0.09)]
+    nearest = KDTree(vertices[chin, :2]).query(below[:, :2], k=3)[1]
+    assert (below[:, 2] < vertices[chin, 2][nearest].min(axis=1)).all()
+
+
+@pytest.mark.parametrize("name", ["mouthSmileLeft", "mouthFrownLeft", "mouthStretchLeft", "mouthDimpleLeft"])
+def test_corners_stay_round(face: Face, name: str):
+    """What pulls a corner takes its surroundings along: the last 4 mm of the lips' line hardly stretch."""
+    rim = face.lip_pairs[-3:, 0]
+    move = face.shape(name)[rim] * MM_PER_M
+    whole = np.linalg.norm(face.shape(name)[face.lip_pairs[:, 0]], axis=1).max() * MM_PER_M
+    assert np.linalg.norm(move[-1] - move[0]) < 0.3 * whole
+
+
 UPPER_LEFT = [n for n in ARKIT_NAMES if n.startswith(("eye", "brow", "cheek", "nose")) and "Right" not in n]
 
 
@@ -215,6 +271,31 @@ def test_lids_stay_outside_the_ball(face: Face, name: str):
     lids = np.setdiff1d(face.regions["lids"], np.concatenate(eye_loops(face)))
     centre = np.where(face.template[lids, :1] > 0, EYE_CENTRE, EYE_CENTRE * SIDE)
     assert np.linalg.norm(posed(face, **{name: 1.0})[lids] - centre, axis=1).min() >= EYE_RADIUS
+
+
+SQUINTS = [
+    {"eyeSquintLeft": 0.5},
+    {"eyeSquintLeft": 1.0},
+    {"eyeSquintLeft": 1.0, "cheekSquintLeft": 1.0},
+    {"eyeSquintLeft": 1.0, "browDownLeft": 1.0, "noseSneerLeft": 1.0},
+    {"eyeSquintLeft": 0.7, "mouthSmileLeft": 1.0, "cheekSquintLeft": 0.8},
+    {"eyeLookDownLeft": 1.0},
+]
+
+
+@pytest.mark.parametrize("extra", SQUINTS, ids="+".join)
+def test_a_blink_in_a_squint_hides_the_lower_lid(face: Face, extra: dict[str, float]):
+    """The sum closes further than the lids have room; then the upper lid lies in front, and both clear of the ball."""
+    rings = half_layout().eye
+    for blink in (0.5, 0.75, 1.0):
+        vertices = posed(face, eyeBlinkLeft=blink, **extra) - EYE_CENTRE
+        assert np.linalg.norm(vertices[rings[1:8]], axis=2).min() >= EYE_RADIUS
+    edge, upper, lower = vertices[rings[1, 1:26]], vertices[rings[1:8, :27]], vertices[rings[1:4, 27:]].reshape(-1, 3)
+    assert (vertices[rings[1, :26:-1], 1] - edge[:, 1]).max() < 4.5
+    edge = edge[np.argsort(edge[:, 0])]
+    hidden = lower[lower[:, 1] > np.interp(lower[:, 0], edge[:, 0], edge[:, 1]) + 0.1]
+    cover = LinearNDInterpolator(upper.reshape(-1, 3)[:, :2], np.linalg.norm(upper, axis=2).ravel())(hidden[:, :2])
+    assert len(hidden) > 10 and np.nanmin(cover - np.linalg.norm(hidden, axis=1)) > -0.15  # mm
 
 
 def test_displacement_ends_before_the_border(face: Face):

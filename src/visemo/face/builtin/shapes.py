@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.spatial import KDTree
 
 from visemo.face.arkit import ARKIT_NAMES
 from visemo.face.builtin.layout import EYE_OUTER, MOUTH_INNER, MOUTH_OUTER, MOUTH_RED, MOUTH_RINGS, ROLL
 from visemo.face.builtin.sculpt import EYE_CENTRE, EYE_RADIUS, smooth_step
 
+KNOT = np.array([25.5, -40.5])  # layout mm
 JAW_PIVOT = np.array([0.0, 6.0, 10.0])
 JAW_ANGLE = np.radians(20.5)
 JAW_FORWARD = np.array([0.0, 0.0, 6.0])
 JAW_LEFT = np.array([7.0, 0.0, 0.0])
 JAW_GLIDE = np.array([0.0, -1.0, 3.0])
+THROAT = 50.0  # mm from the border to where the skin goes all the way with the bone
 RIM = 0.12 + 0.88 * MOUTH_INNER / (MOUTH_RINGS - 1)  # polar radius of the lip rim in the layout
 RED = 0.12 + 0.88 * (MOUTH_INNER + MOUTH_RED) / (MOUTH_RINGS - 1)  # and of the border of the lips' red
 
@@ -95,8 +99,17 @@ def jaw_moves(points: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def jaw_weight(frame: Frame) -> np.ndarray:
-    """How far each vertex (V,) goes with the jaw bone."""
-    return smooth_step(0.6, -0.6, frame.angle) * frame.fade
+    """How far each vertex (V,) goes with the jaw bone.
+
+    The throat gives way evenly from the border to the chin: it has to, where the chin comes back over half of it.
+    """
+    inside = KDTree(frame.points[frame.near == 0.0]).query(frame.points)[0]
+    reach = THROAT - 18.0 * smooth_step(20.0, 60.0, np.abs(frame.flat[:, 0]))
+    slack = 1.0 - np.clip(inside / reach, 0.0, 1.0)
+    lips = 0.5 - 0.5 * np.sin(0.5 * np.pi * np.clip(1.2 * frame.angle, -1, 1))  # the rims open to an oval
+    skin = smooth_step(0.6, -0.6, frame.angle)
+    near = smooth_step(1.2, 0.6, frame.radius)
+    return (near * lips + (1 - near) * skin) * (1.0 - slack**1.4)
 
 
 def around(frame: Frame, full: float, none: float | np.ndarray) -> np.ndarray:
@@ -120,9 +133,14 @@ def _middle(frame: Frame, power: float = 0.8) -> np.ndarray:
     return np.clip(1.0 - frame.along**2, 0, 1)[:, None] ** power
 
 
-def _corner(frame: Frame, power: float) -> np.ndarray:
-    """0 in the middle of the mouth to 1 at its left corner and beyond: (V, 1)."""
-    return np.clip(frame.along, 0, 1)[:, None] ** power
+def _knot(frame: Frame, radius: tuple[float, float] = (16.0, 15.0)) -> np.ndarray:
+    """Bell (V, 1) around the knot of muscles beside the left corner of the mouth.
+
+    It has no slope at the corner itself, so that what it moves stays round there, and it hardly differs between
+    two lips that touch.
+    """
+    q = (frame.place - KNOT) / np.asarray(radius)
+    return (np.exp(-(q * q).sum(axis=1)) * frame.fade)[:, None]
 
 
 def _left(frame: Frame, soft: float = 9.0) -> np.ndarray:
@@ -135,6 +153,35 @@ def brush(
     """A soft push (V, 3) around a place (u, v) of the layout; the lids stay."""
     q = (frame.place - np.asarray(centre)) / np.asarray(radius)
     return (np.exp(-(q * q).sum(axis=1)) * frame.fade * frame.off_lids)[:, None] * np.asarray(move, dtype=float)
+
+
+def crease(
+    frame: Frame, path: list[tuple[float, float]], width: float, height: tuple[float, float], out: tuple
+) -> np.ndarray:
+    """A fold (V, 3) along a path (u, v) of the layout: a groove, and a ridge to the left of the way it runs.
+
+    `height` is the groove's depth and the ridge's height, mm; both fade towards the ends of the path. `out` is the
+    unit direction out of the skin.
+    """
+    groove, ridge = height
+    knots = np.linspace(0.0, 1.0, len(path))
+    way = CubicSpline(knots, np.asarray(path, dtype=float))
+    along = np.linspace(0.0, 1.0, 201)
+    nearest = KDTree(way(along)).query(frame.place)[1]
+    rel, tangent = frame.place - way(along)[nearest], way(along, 1)[nearest]
+    side = tangent[:, 0] * rel[:, 1] - tangent[:, 1] * rel[:, 0]
+    across = np.sign(side) * np.linalg.norm(rel, axis=1) / width
+    ends = smooth_step(0.0, 0.2, along[nearest]) * smooth_step(1.0, 0.65, along[nearest])
+    profile = ridge * np.exp(-(((across - 1.7) / 1.3) ** 2)) - groove * np.exp(-(across**2))
+    return (profile * ends * frame.fade * frame.off_lids)[:, None] * np.asarray(out, dtype=float)
+
+
+def blunt(frame: Frame) -> np.ndarray:
+    """Round the left corner of the mouth (V, 3): the red thickens beside it, the corner itself sinks in."""
+    q = (frame.place - KNOT) / (5.5, 5.0)
+    beside = np.exp(-(((frame.place[:, :1] - 21.5) / 4.5) ** 2))
+    apart = beside * band(frame) * (2.0 * _lip(frame, True) - 1.0) * [0, 1.4, 0.4]
+    return apart + (np.exp(-(q * q).sum(axis=1)) * frame.fade)[:, None] * [-0.8, 0, -1.6]
 
 
 def reflect(frame: Frame, move: np.ndarray) -> np.ndarray:
@@ -156,7 +203,7 @@ def _mouth_close(frame: Frame, opening: np.ndarray) -> np.ndarray:
     move = shut[first] * (1 - part) + shut[first + 1] * part
     exact = frame.mouth[: MOUTH_INNER + 1]
     move[exact] = shut
-    move = move * around(frame, 0.6, 1.3 - 0.3 * np.clip(2.0 * frame.angle, -1, 1))
+    move = move * around(frame, 0.6, 1.55 - 0.55 * np.clip(2.0 * frame.angle, -1, 1))
     move[:, 0] = np.where(frame.points[:, 0] < 0, -move[:, 0], move[:, 0])
     move[frame.points[:, 0] == 0, 0] = 0.0
     return move
@@ -179,17 +226,25 @@ def lids(frame: Frame, upper: float, lower: float, shift: tuple[float, float, fl
         goal = start + travel * fade
         far = np.linalg.norm(goal - EYE_CENTRE, axis=1, keepdims=True)
         least = np.minimum(np.linalg.norm(start - EYE_CENTRE, axis=1, keepdims=True), EYE_RADIUS + 2.2)
-        least = np.maximum(least, EYE_RADIUS + (1.3 if k > 0 else 0.9)) if upper + lower > 0.9 else least
+        if upper + lower > 0.9:  # behind its edge the upper lid lies in front of a lower lid that comes up further
+            cover = 0.6 * np.clip(k - 1, 0, 3) * above
+            least = np.maximum(least, EYE_RADIUS + (1.3 if k > 0 else 0.9) + cover)
         lifted = EYE_CENTRE + (goal - EYE_CENTRE) * np.maximum(1.0, least / far)
         out[row] = goal - start + (lifted - goal) * fade
     return out
 
 
+def bag(frame: Frame, size: float) -> np.ndarray:
+    """The left lower lid's roll of flesh (V, 3), pushed up and out; the lid's edge stays."""
+    q = (frame.place - (32.5, 16.0)) / (15.0, 5.5)
+    strength = np.exp(-(q * q).sum(axis=1)) * smooth_step(0.36, 0.62, frame.eye_radius) * frame.fade
+    return size * strength[:, None] * [0.0, 1.6, 1.5]
+
+
 def _eye_shapes(f: Frame) -> dict[str, np.ndarray]:
-    pouch = brush(f, (33, 13), (17, 7), (0, 2.2, 1.2))
     return {
         "eyeBlinkLeft": lids(f, 0.86, 0.14),
-        "eyeSquintLeft": lids(f, 0.12, 0.36) + pouch,
+        "eyeSquintLeft": lids(f, 0.06, 0.30) + bag(f, 1.0) + brush(f, (34, 8), (18, 8), (0, 1.5, 0.6)),
         "eyeWideLeft": lids(f, -0.30, -0.08) + brush(f, (33, 47), (18, 8), (0, 1.5, 0)),
         "eyeLookDownLeft": lids(f, 0.36, -0.14),
         "eyeLookUpLeft": lids(f, -0.16, 0.10),
@@ -199,26 +254,34 @@ def _eye_shapes(f: Frame) -> dict[str, np.ndarray]:
 
 
 def _brow_shapes(f: Frame) -> dict[str, np.ndarray]:
-    inner = brush(f, (13, 50), (13, 15), (0.8, 8.0, 0.5)) + brush(f, (12, 72), (18, 16), (0, 2.5, 0))
+    inner = (
+        brush(f, (13, 50), (14, 15), (0.8, 8.0, 0.5))
+        + brush(f, (12, 72), (20, 16), (0, 3.0, 0))
+        + crease(f, [(-2, 64), (12, 65), (28, 62)], 4.0, (0.8, 0.8), (0.1, 0.1, 0.98))
+        + crease(f, [(-2, 76), (12, 77), (28, 74)], 4.0, (0.6, 0.6), (0.1, 0.2, 0.97))
+    )
     return {
-        "browDownLeft": brush(f, (15, 47), (13, 11), (-2.6, -4.8, 1.4))
-        + brush(f, (36, 50), (17, 11), (-0.5, -4.5, 0.4)),
+        "browDownLeft": brush(f, (14, 47), (14, 12), (-3.2, -5.2, 1.6))
+        + brush(f, (36, 50), (18, 12), (-0.5, -4.5, 0.6))
+        + crease(f, [(7, 40), (7.5, 49), (10, 60)], 3.0, (1.3, 0.5), (0, 0, 1)),
         "browInnerUp": inner + reflect(f, inner),
-        "browOuterUpLeft": brush(f, (43, 52), (20, 15), (0, 6.5, -0.5)) + brush(f, (42, 72), (20, 14), (0, 2.5, 0)),
+        "browOuterUpLeft": brush(f, (40, 54), (24, 17), (0, 7.5, -0.6)) + brush(f, (40, 74), (24, 15), (0, 3.0, 0)),
     }
 
 
 def _cheek_shapes(f: Frame) -> dict[str, np.ndarray]:
-    puff = brush(f, (47, -36), (21, 22), (7.5, 0, 6.5))
+    puff = brush(f, (46, -35), (24, 24), (6.5, 0, 6.0))
     skin = around(f, 0.9, 1.5) * band(f) * _lip(f, True) * _left(f)
     return {
         "cheekPuff": puff + reflect(f, puff) + around(f, 0.5, 1.3) * [0, 0, 1.5],
-        "cheekSquintLeft": brush(f, (38, 6), (21, 12), (0, 4.5, 2.8)),
-        "noseSneerLeft": brush(f, (13, -9), (8, 9), (0.8, 4.0, 0.5))
-        + brush(f, (16, 4), (10, 12), (0, 3.0, 1.2))
-        + brush(f, (24, -18), (10, 10), (0.5, 3.0, 1.5))
-        + skin * [0, 1.6, 0.4]
-        + brush(f, (8, 30), (7, 9), (-0.6, -1.4, 0.8)),
+        "cheekSquintLeft": brush(f, (40, 3), (22, 14), (0.4, 5.0, 3.2)) + lids(f, 0.0, 0.10) + bag(f, 0.9),
+        "noseSneerLeft": brush(f, (13, -10), (8, 9), (1.2, 4.6, 0.6))
+        + brush(f, (17, 3), (10, 12), (0, 3.2, 1.2))
+        + crease(f, [(12, 0), (19, -9), (27, -22), (31, -34)], 4.0, (1.6, 1.6), (0.35, 0, 0.94))
+        + brush(f, (14, -36), (11, 12), (0.5, 2.6, 0.6))
+        + skin * [0, 1.2, 0.6]
+        + brush(f, (7, 34), (7, 9), (-0.4, -1.6, 0.8))
+        + crease(f, [(0, 20), (6, 24), (13, 21)], 3.0, (0.8, 0.6), (0.3, 0, 0.95)),
     }
 
 
@@ -227,6 +290,7 @@ def _jaw_shapes(f: Frame) -> dict[str, np.ndarray]:
     # the cheek is drawn in and down between jaw and cheekbone
     hollow = brush(f, (60, -32), (20, 26), (-2.5, -1.0, -2.0))
     opening = weight * jaw_move(f.points) + hollow + reflect(f, hollow)
+    opening += brush(f, (0, -104), (40, 15), (0, -6.0, 1.0))  # the throat's skin has no room and sags
     opening[:, 0] -= 0.08 * f.points[:, 0] * around(f, 0.4, 1.3)[:, 0]  # the corners come together
     return {
         "jawOpen": opening,
@@ -235,46 +299,69 @@ def _jaw_shapes(f: Frame) -> dict[str, np.ndarray]:
     }
 
 
+def muzzle(frame: Frame) -> np.ndarray:
+    """The polar radius (V,) to which lips that are pushed forward take the skin along: to the nose, and the chin."""
+    return 1.95 - 0.15 * np.clip(2.0 * frame.angle, -1, 1)
+
+
+def ring(frame: Frame) -> np.ndarray:
+    """The red of the lips (V, 3) thickens towards both corners: gathered lips are a ring, not a narrow lens."""
+    beside = np.exp(-(((np.abs(frame.place[:, :1]) - 17.0) / 7.0) ** 2))
+    return beside * band(frame) * (_lip(frame, True) * [0, 1.3, 0.8] + _lip(frame, False) * [0, -1.6, 0.8])
+
+
 def _pull_shapes(f: Frame) -> dict[str, np.ndarray]:
     """Shapes that move the lips along with each other: functions of the place along the lips, so they stay sealed."""
-    corner, wide = _corner(f, 2.0), around(f, 0.55, 1.75)
+    knot, wide, left = _knot(f), around(f, 0.55, 1.75), _left(f)
     upper, lower, red = _lip(f, True), _lip(f, False), band(f)
     narrow = f.points * [1.0, 0, 0]
-    left = _left(f)
     chin = brush(f, (0, -70), (17, 13), (0, 1.0, 0.3))
     middle = _middle(f)
-    smile = (
-        wide * (corner * [6.5, 7.5, -4.5] + (1 - corner) * left * [0, 0.6, -1.0])
-        + brush(f, (38, -6), (17, 14), (1.4, 4.5, 4.8))
-        + brush(f, (34, 10), (18, 8), (0, 1.8, 1.0))
-        + brush(f, (15, -12), (8, 8), (1.2, 0.8, -0.3))
-        + red * left * (upper * [0, -0.8, -0.6] + lower * [0, 0.6, -0.8])
-    )
     return {
-        "mouthSmileLeft": smile,
-        "mouthFrownLeft": wide * corner * [1.0, -7.0, -1.0]
-        + brush(f, (24, -62), (14, 11), (0, -1.0, 2.0))
+        "mouthSmileLeft": _smile(f),
+        "mouthFrownLeft": _knot(f, (15.0, 13.0)) * [0.8, -7.0, -1.2]
+        + blunt(f)
+        + crease(f, [(27, -44), (30, -53), (29, -65)], 3.5, (0.9, 0.9), (0.35, 0, 0.93))
+        + brush(f, (20, -60), (14, 11), (0, -1.0, 1.2))
         + 1.5 * chin * left,
-        "mouthDimpleLeft": wide * corner * [4.5, 1.0, -4.5] + brush(f, (36, -39), (6, 8), (0.5, 0, -1.6)),
-        "mouthStretchLeft": wide * corner * [8.5, -3.0, -5.0]
+        "mouthDimpleLeft": _knot(f, (14.0, 14.0)) * [4.5, 1.0, -5.0]
+        + crease(f, [(35, -30), (37, -40), (35, -50)], 3.5, (1.4, 1.0), (0.5, 0, 0.87)),
+        "mouthStretchLeft": _knot(f, (17.0, 14.0)) * [8.5, -3.5, -5.5]
+        + blunt(f)
         + red * left * lower * [0, 0.5, -1.2]
         + brush(f, (40, -70), (20, 18), (2, -2, 0)),
-        "mouthLeft": wide * [7.5, 0, 0]
-        + wide * corner * [0, 1.0, -3.5]
-        + wide * reflect(f, corner * np.ones(3)) * [-1, 0.4, 1.5],
-        "mouthPucker": around(f, 0.6, 1.8) * (narrow * -0.36 + [0, 0, 6.5] + middle * [0, 0, 2.0])
-        + red * middle * (upper * [0, 1.2, 1.6] + lower * [0, -1.6, 1.6]),
+        "mouthLeft": wide * [7.5, 0, 0] + knot * [0, 1.0, -3.5] + reflect(f, knot * [1.0, 0.4, 1.5]),
+        "mouthPucker": around(f, 0.6, muzzle(f)) * (narrow * -0.32 + [0, 0, 6.5] + middle * [0, 0, 2.0])
+        + red * middle * (upper * [0, 1.0, 1.6] + lower * [0, -1.0, 1.6])
+        + 0.8 * ring(f),
         "mouthPressLeft": left
-        * (around(f, 0.4, 0.9) * [0, -0.2, -1.6] + red * (upper * [0, -1.4, -0.7] + lower * [0, 1.5, -0.7])),
-        "mouthRollLower": around(f, 0.4, 0.8) * middle * [0, 0.4, -1.6]
-        + red * lower * middle * [0, 3.2, -2.4]
-        + 2.0 * brush(f, (0, -56), (18, 7), (0, 0.8, 0.6)),
+        * (around(f, 0.4, 0.75) * [0, -0.2, -1.3] + red * (upper * [0, -1.8, -0.9] + lower * [0, 1.9, -0.9]))
+        + knot * [-0.6, -0.4, 0.4],
+        "mouthRollLower": around(f, 0.4, 0.7) * middle * [0, 0.4, -1.4]
+        + red * lower * middle * [0, 3.2, -2.2]
+        + brush(f, (0, -55), (18, 7), (0, 1.6, 2.0)),
         "mouthRollUpper": around(f, 0.4, 0.8) * middle * [0, -0.4, -1.6] + red * upper * middle * [0, -2.7, -2.2],
         "mouthShrugLower": around(f, 0.65, 1.3) * middle * [0, 3.2, 0.8]
         + red * lower * middle * [0, 1.0, 2.4]
         + 4.5 * chin,
-        "mouthShrugUpper": around(f, 0.65, 1.15) * middle * [0, 2.6, 1.0] + red * upper * middle * [0, 1.4, 1.8],
+        "mouthShrugUpper": around(f, 0.65, 1.15) * middle * [0, 2.2, 1.2] + red * upper * middle * [0, 1.6, 2.0],
     }
+
+
+def _smile(f: Frame) -> np.ndarray:
+    """The left corner out, up and back; the cheek rises in front of the fold from nose to mouth."""
+    upper, lower = _lip(f, True), _lip(f, False)
+    return (
+        _knot(f, (17.0, 16.0)) * [7.5, 8.5, -5.5]
+        + around(f, 0.45, 0.95) * _left(f) * [0, -0.2, -0.8]
+        + brush(f, (42, -10), (20, 16), (1.0, 5.0, 4.5))
+        + crease(f, [(14, -4), (23, -15), (32, -31), (35, -47)], 4.5, (2.2, 2.4), (0.4, 0.1, 0.91))
+        + brush(f, (15, -12), (8, 8), (1.4, 0.8, -0.3))
+        + bag(f, 0.7)
+        + blunt(f)
+        + brush(f, (33, -40), (6, 9), (0.4, 0.3, 1.4))
+        + band(f) * _left(f) * (upper * [0, -0.8, -0.6] + lower * [0, 0.6, -0.8])
+    )
 
 
 def _part_shapes(f: Frame) -> dict[str, np.ndarray]:
@@ -283,9 +370,10 @@ def _part_shapes(f: Frame) -> dict[str, np.ndarray]:
     near, left = around(f, 0.62, 1.35), _left(f)
     one_side = np.clip(1 - (f.along - 0.25) ** 2 / 0.5625, 0, 1)[:, None] * left
     return {
-        "mouthFunnel": around(f, 0.6, 1.8) * (f.points * [-0.27, 0, 0] + [0, 0, 4.5])
-        + near * middle * (upper * [0, 4.2, 2.5] + lower * [0, -6.0, 2.0])
-        + red * middle * (upper * [0, 0.6, 1.8] + lower * [0, -0.8, 2.0]),
+        "mouthFunnel": around(f, 0.6, muzzle(f)) * (f.points * [-0.22, 0, 0] + [0, 0, 4.5])
+        + middle * (near * upper * [0, 4.2, 2.5] + around(f, 0.5, 1.8) * lower * [0, -5.4, 1.5])
+        + red * middle * (upper * [0, 0.6, 1.8] + lower * [0, -0.3, 2.0])
+        + ring(f),
         "mouthLowerDownLeft": near * one_side * lower * [0.6, -7.5, -0.5] + red * one_side * lower * [0, -0.4, 0.9],
         "mouthUpperUpLeft": near * one_side * upper * [0.6, 6.2, 0.4]
         + red * one_side * upper * [0, 0.2, 0.8]
