@@ -3,15 +3,15 @@
 # Needs flite and festival with the voices named in the README. Every stage resumes where it was cut off.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export PATH="$PWD/.venv/bin:$PATH"
+export PATH="$PWD/.venv/bin:$PATH" OMP_NUM_THREADS=1
 work=${1:-out/default}
 mkdir -p "$work"
 
-[ -f "$work/corpus/manifest.json" ] || { rm -rf "$work/corpus"; visemo prepare planted --minutes 12 -o "$work/corpus"; }
+[ -f "$work/corpus/manifest.json" ] || { rm -rf "$work/corpus"; visemo prepare planted --minutes 60 -o "$work/corpus"; }
 again() { [ -f "$work/$1/checkpoint.pt" ] && echo --resume || true; }
 # the two parts are trained side by side, one core each
-visemo train speech --data "$work/corpus" -o "$work/speech" --steps 700 --horizon 700 --batch 16 --window 60 --validate-every 350 $(again speech) &
-visemo train fusion --data "$work/corpus" -o "$work/fusion" --steps 800 --horizon 800 $(again fusion)
+visemo train speech --data "$work/corpus" -o "$work/speech" $(again speech) &
+visemo train fusion --data "$work/corpus" -o "$work/fusion" $(again fusion)
 wait $!
 visemo assemble "$work/speech" "$work/fusion" -o "$work/model"
 visemo evaluate --model "$work/model" --data "$work/corpus" -o "$work/report"
