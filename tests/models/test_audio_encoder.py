@@ -193,3 +193,15 @@ def test_impossible_configs_are_refused(changes, words):
 def test_wrong_input_is_refused(shape, frames):
     with pytest.raises(VisemoError, match="expected"):
         make()(torch.zeros(shape), frames)
+
+
+def test_filtering_in_blocks_is_one_convolution(monkeypatch):
+    torch.manual_seed(0)
+    samples, gains = torch.randn(2, 9000), torch.rand(2, audio_encoder.TAPS // 2 + 1) + 0.5
+    taps = torch.fft.irfft(gains).roll(audio_encoder.TAPS // 2, dims=1) * torch.hann_window(audio_encoder.TAPS)
+    half = audio_encoder.TAPS // 2
+    whole = [
+        F.conv1d(F.pad(x, (half, half - 1))[None, None], t.flip(0)[None, None])[0, 0] for x, t in zip(samples, taps)
+    ]
+    monkeypatch.setattr(audio_encoder, "FILTER_BLOCK", 2000)
+    assert torch.allclose(audio_encoder._filtered(samples, gains), torch.stack(whole), atol=1e-5)

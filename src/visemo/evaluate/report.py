@@ -16,18 +16,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from visemo.animation.guard import guard_lips
 from visemo.assets import atomic
 from visemo.data.dataset import Pair, Store
 from visemo.evaluate.metrics import bootstrap_interval, lve, mean_vertex_error, vertex_errors
 from visemo.models.checkpoint import Model
+from visemo.models.expressions import NEUTRAL
 from visemo.models.fusion import fuse
 from visemo.training.corpus import Corpus, Recording, thin
-from visemo.types import FloatArray, VisemoError
+from visemo.types import Animation, FloatArray, VisemoError
 from visemo.units import FPS, SAMPLE_RATE
 
 Progress = Callable[[float], None]  # the share that is done, 0..1
 
 BASELINE_FRAMES = 20_000  # of the training takes, for the two baselines
+SHOWING = ("upper_face", "cheeks", "mouth")  # where a face, lips aside, shows what it feels
 QUIET = 1e-4  # amplitude that counts as silence
 
 
@@ -84,6 +87,9 @@ class _Evaluation:
         self.lips = model.face.regions["lips"]
         rows = torch.from_numpy(self.lips.astype(np.int64))
         self.lip_basis = model.fusion.basis[:, rows].flatten(1)  # (K, 3L)
+        showing = [model.face.regions[name] for name in SHOWING if name in model.face.regions]
+        everywhere = [np.arange(len(model.face.template))]
+        self.beside_lips = np.setdiff1d(np.concatenate(showing or everywhere), self.lips)
         weight, bias = model.speech.output_basis()
         self.spoken_lips = weight[:, rows].flatten(1), bias[rows].flatten()
 
@@ -185,18 +191,33 @@ class _Evaluation:
     def _fusion_rows(self, pairs: Sequence[tuple[Store, Pair]]) -> list[Row]:
         """Fused face and naive sum of two recordings against the sum of their pure parts."""
         fused, naive = [], []
+        kept: dict[str, list[tuple[float, float]]] = {}
         for k, (store, pair) in enumerate(pairs):
             truth = store.fused(pair)
             speech, expression = (Recording(store, store.sequence(id)) for id in pair)
             worn = truth.expression_frames
             eps_e, w_e = (half[worn] for half in self._encode(expression))
-            weights = fuse(self._encode(speech), (eps_e, w_e), "fused")
+            spoken = self._encode(speech)
+            weights = fuse(spoken, (eps_e, w_e), "fused")
+            shown = self._guarded_expression(spoken[0].numpy(), w_e.numpy())
+            pure = store.truth(pair.expression, "expression_pure")[worn][:, self.beside_lips]
+            kept.setdefault(expression.take.label, []).append(_likeness(shown, pure))
             decoded = self.model.fusion.decode(weights).numpy()
             added = np.asarray(speech.motion(), np.float32) + np.asarray(expression.motion(), np.float32)[worn]
             fused.append(vertex_errors(decoded, truth.displacements).mean(axis=0))
             naive.append(vertex_errors(added, truth.displacements).mean(axis=0))
             self.progress(0.6 + 0.4 * (k + 1) / len(pairs))
-        return _separation_rows(np.stack([np.stack(fused), np.stack(naive)], axis=1), self.lips)
+        separated = _separation_rows(np.stack([np.stack(fused), np.stack(naive)], axis=1), self.lips)
+        return separated + _retention_rows(kept)
+
+    def _guarded_expression(self, w_a: FloatArray, w_e: FloatArray) -> FloatArray:
+        """What the expression moves (T, n, 3) m beside the lips, when the guard has had its way."""
+        face = self.model.face
+        none = np.zeros_like(w_e), np.zeros_like(w_a)
+        basis = np.ascontiguousarray(self.model.fusion.basis.numpy())
+        clip = Animation(w_a, w_e, *none, basis, face.template, face.triangles, face.lip_pairs, face.name)
+        guarded = guard_lips(clip).expression_weights
+        return np.tensordot(guarded, basis[w_a.shape[1] :, self.beside_lips], 1)
 
     def _encode(self, recording: Recording) -> tuple[Tensor, Tensor]:
         """(w_A, eps_A) of a speech take, (eps_E, w_E) of an expression take."""
@@ -217,6 +238,26 @@ def _separation_rows(errors: NDArray, lips: NDArray) -> list[Row]:
             rows.append(Row(f"fused face error, {place}", value[0], "mm", value[1], value[2], len(errors), mode))
         value = bootstrap_interval(found, lambda sample: float(np.divide(*sample.mean(axis=0).max(axis=1))))
         rows.append(Row(f"ratio to the naive sum, {place}", value[0], "1", value[1], value[2], len(errors), "fused"))
+    return rows
+
+
+def _likeness(shown: FloatArray, pure: FloatArray) -> tuple[float, float]:
+    """Size of a motion along another one, as a share of that one, and their cosine."""
+    along = float((shown * pure).sum())
+    size, wanted = (max(float(np.square(motion).sum()) ** 0.5, 1e-12) for motion in (shown, pure))
+    return along / wanted**2, along / (size * wanted)
+
+
+def _retention_rows(kept: dict[str, list[tuple[float, float]]]) -> list[Row]:
+    """How much of the pure expression is left in the guarded face beside the lips: all, and the worst emotion."""
+    rows = []
+    for column, name in enumerate(("amplitude", "cosine")):
+        each = {label: [pair[column] for pair in found] for label, found in kept.items() if label != NEUTRAL}
+        rows.append(
+            _row(f"emotion kept beside the lips, {name}", [v for found in each.values() for v in found], "1", "fused")
+        )
+        worst = min(each, key=lambda label: float(np.mean(each[label])))
+        rows.append(_row(f"{name} of the worst emotion, {worst}", each[worst], "1", "fused"))
     return rows
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import scipy.fft
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -112,6 +111,7 @@ COLOUR_DB = (-28, -30, -31, -38, -41, -44, -45, -45, -46, -51, -54, -57)
 MOST_COLOUR = 12.0  # dB, the most that a band is raised or lowered
 SURE = 2.0  # s of loud speech after which half of a difference is taken for the voice and the microphone
 TAPS = 512  # of the filter
+FILTER_BLOCK = 2**16 - 2 * TAPS  # samples filtered together
 COLOUR_BLOCK = 3000  # mel frames looked at together
 FLOOR = 1e-6  # mel power per band, -60 dB under speech: what silence reads as
 
@@ -279,9 +279,13 @@ def _steps_ahead(config: AudioEncoderConfig) -> list[int]:
 def _filtered(samples: Tensor, gains: Tensor) -> Tensor:
     """(B, S) through filters of real gains (B, TAPS / 2 + 1), without delay."""
     taps = torch.fft.irfft(gains).roll(TAPS // 2, dims=1) * torch.hann_window(TAPS, device=gains.device)
-    length = scipy.fft.next_fast_len(samples.shape[1] + TAPS, real=True)
-    spectrum = torch.fft.rfft(samples, length) * torch.fft.rfft(taps, length)
-    return torch.fft.irfft(spectrum, length)[:, TAPS // 2 : TAPS // 2 + samples.shape[1]]
+    size = FILTER_BLOCK + 2 * TAPS
+    response = torch.fft.rfft(taps, size)
+    blocks = []
+    for start in range(0, samples.shape[1], FILTER_BLOCK):
+        piece = _cut(samples, start - TAPS, start - TAPS + size)
+        blocks.append(torch.fft.irfft(torch.fft.rfft(piece) * response, size)[:, TAPS + TAPS // 2 : size - TAPS // 2])
+    return torch.cat(blocks, dim=1)[:, : samples.shape[1]]
 
 
 def _speech_level(samples: Tensor) -> Tensor:
