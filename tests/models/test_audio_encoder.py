@@ -201,7 +201,7 @@ def test_filtering_in_blocks_is_one_convolution(monkeypatch):
     taps = torch.fft.irfft(gains).roll(audio_encoder.TAPS // 2, dims=1) * torch.hann_window(audio_encoder.TAPS)
     half = audio_encoder.TAPS // 2
     whole = [
-        F.conv1d(F.pad(x, (half, half - 1))[None, None], t.flip(0)[None, None])[0, 0] for x, t in zip(samples, taps)
+        F.conv1d(F.pad(x, (half - 1, half))[None, None], t.flip(0)[None, None])[0, 0] for x, t in zip(samples, taps)
     ]
     monkeypatch.setattr(audio_encoder, "FILTER_BLOCK", 2000)
     assert torch.allclose(audio_encoder._filtered(samples, gains), torch.stack(whole), atol=1e-5)
