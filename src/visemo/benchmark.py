@@ -51,7 +51,8 @@ def grid_face(columns: int = PAPER_VERTICES[0], rows: int = PAPER_VERTICES[1]) -
     triangles = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int32)
     uv = np.stack([u.ravel(), v.ravel()], axis=1)
     template = np.stack([0.16 * (uv[:, 0] - 0.5), 0.2 * (uv[:, 1] - 0.5), np.zeros(len(uv))], 1).astype(np.float32)
-    pairs = np.stack([at[1:-1, rows // 3 + 1], at[1:-1, rows // 3]], axis=1).astype(np.int32)
+    lips = at[1:-1:3]  # 25 pairs, as many as a face has
+    pairs = np.stack([lips[:, rows // 3 + 1], lips[:, rows // 3]], axis=1).astype(np.int32)
     colors = np.full_like(template, 0.5)
     face = Face("grid", template, triangles, {}, pairs, at[::-1].ravel().astype(np.int32), colors)
     return face, uv

@@ -165,10 +165,11 @@ class Animation:
     def decode(self, start: int, stop: int) -> FloatArray:
         """Vertices of frames start..stop-1: (n, V, 3) float32 m."""
         w = np.concatenate([self.speech_weights[start:stop], self.expression_weights[start:stop]], axis=1)
-        moved = w @ self.basis.reshape(len(self.basis), -1)
-        return moved.reshape(len(w), -1, 3) + self.template
+        moved = (w @ self.basis.reshape(len(self.basis), -1)).reshape(len(w), -1, 3)
+        moved += self.template
+        return moved
 
-    def blocks(self, size: int = 256) -> Iterator[FloatArray]:
+    def blocks(self, size: int = 64) -> Iterator[FloatArray]:
         """Vertices in blocks of at most `size` frames, for writers that stream."""
         for start in range(0, self.frames, size):
             yield self.decode(start, min(start + size, self.frames))

@@ -130,10 +130,10 @@ def convolve(extractor: Any, samples: Tensor, progress: Progress | None = None) 
     for kernel, stride in spans:
         count = (count - kernel) // stride + 1
     taps = [layer.conv.weight.permute(2, 1, 0).contiguous() for layer in layers]  # (kernel, in, out)
-    clips = []
-    for clip in samples:
+    # written into one array: small results kept between large passing ones would scatter the memory
+    out = samples.new_empty(len(samples), count, taps[-1].shape[-1])
+    for row, clip in enumerate(samples):
         taps[0], offset = _fold_norm(layers[0], clip)
-        blocks = []
         for start in range(0, count, CONV_BLOCK):
             stop = min(start + CONV_BLOCK, count)
             first, last = _field(spans, start, stop)
@@ -141,11 +141,10 @@ def convolve(extractor: Any, samples: Tensor, progress: Progress | None = None) 
             for weight, (_, stride) in zip(taps, spans):
                 x = _strided(x, weight, stride)
                 x = F.gelu(x.add_(offset) if weight is taps[0] else x)
-            blocks.append(x)
+            out[row, start:stop] = x
             if progress is not None:
-                progress((len(clips) + stop / count) / len(samples))
-        clips.append(torch.cat(blocks))
-    return torch.stack(clips)
+                progress((row + stop / count) / len(samples))
+    return out
 
 
 def _field(spans: list[tuple[int, int]], start: int, stop: int) -> tuple[int, int]:
