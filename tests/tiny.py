@@ -14,6 +14,17 @@ COLUMNS, ROWS, MOUTH_ROW = 21, 25, 7
 MOUTH = range(6, 15)  # columns of the slit, its corners included
 K_A, K_E = 4, 3
 
+# a wav2vec 2.0 of the published layout, a twentieth as wide
+WAV2VEC2 = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "conv_dim": (24,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+}
+
 
 def make_tiny_face() -> Face:
     """21 x 25 vertices over 14 x 18 cm, with the mouth slit's inner vertices doubled."""

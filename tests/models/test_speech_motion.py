@@ -10,21 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tiny import WAV2VEC2
 from visemo.models import speech_motion
 from visemo.models.audio_encoder import AudioEncoderConfig
 from visemo.models.speech_motion import SpeechMotion, SpeechMotionConfig, default_config, paper_config
 from visemo.types import VisemoError
 
 SUBJECTS = ("ann", "bob", "eve")
-WAV2VEC2 = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "conv_dim": (24,) * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-}
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from tiny import WAV2VEC2
 from visemo.models import wav2vec2
 from visemo.models.audio_encoder import AudioEncoderConfig
 from visemo.models.speech_motion import build_audio_encoder
@@ -12,20 +13,11 @@ from visemo.models.wav2vec2 import convolve, load_pretrained, windows
 from visemo.types import VisemoError
 
 RATE = 16_000
-SIZES = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "conv_dim": (24,) * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-}
 
 
 def make(window=900, overlap=90, **sizes):
     torch.manual_seed(0)
-    config = AudioEncoderConfig(kind="wav2vec2", sizes=SIZES | sizes, window=window, overlap=overlap)
+    config = AudioEncoderConfig(kind="wav2vec2", sizes=WAV2VEC2 | sizes, window=window, overlap=overlap)
     return build_audio_encoder(config).eval()
 
 
@@ -122,7 +114,7 @@ def test_the_convolutions_are_frozen_and_masks_strike_in_training_only():
 
 def test_published_weights_load_from_a_folder(tmp_path):
     torch.manual_seed(5)
-    published = Wav2Vec2Model(Wav2Vec2Config(**SIZES))
+    published = Wav2Vec2Model(Wav2Vec2Config(**WAV2VEC2))
     published.save_pretrained(tmp_path)
     encoder = make()
     load_pretrained(encoder, str(tmp_path), local_files_only=True)
@@ -141,7 +133,7 @@ def test_a_missing_or_different_folder_is_one_clear_line(tmp_path):
     with pytest.raises(VisemoError, match=r"cannot read wav2vec 2\.0") as caught:
         load_pretrained(make(), str(tmp_path / "none"), local_files_only=True)
     assert "\n" not in str(caught.value)
-    Wav2Vec2Model(Wav2Vec2Config(**SIZES | {"hidden_size": 64})).save_pretrained(tmp_path)
+    Wav2Vec2Model(Wav2Vec2Config(**WAV2VEC2 | {"hidden_size": 64})).save_pretrained(tmp_path)
     with pytest.raises(VisemoError, match="of other sizes"):
         load_pretrained(make(), str(tmp_path), local_files_only=True)
 

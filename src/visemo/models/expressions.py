@@ -103,11 +103,13 @@ class ExpressionTake:
             raise VisemoError(f"expression take: got apex {self.apex}, expected a frame of 0..{len(self.weights) - 1}")
 
     def _calm_apex(self) -> int:
-        """The strongest frame that is no blink or twitch: an apex is held, a blink must not be."""
+        """The strongest frame that is no blink or twitch: an apex is held, a blink must not be. A take that does
+        nothing else keeps its twitch."""
         size = np.linalg.norm(self.weights, axis=1)
         slow = without_blinks(self.weights, self.fps)
         calm = np.linalg.norm(self.weights - slow, axis=1) <= CALM * np.linalg.norm(slow, axis=1)
-        return int(np.where(calm | ~calm.any(), size, -1).argmax())
+        held = np.where(calm, size, 0.0)
+        return int((held if held.max() > CALM * size.max() else size).argmax())
 
     @cached_property
     def _track(self) -> np.ndarray:
