@@ -2,14 +2,16 @@
 
 import numpy as np
 import pytest
+import soundfile
 
-from visemo.data import voices
+from visemo.data import engines, voices
 from visemo.data.augmentation import change_channel, change_speaker, faster, in_room, shift_formants, with_noise
 from visemo.data.hum import spell
 from visemo.data.sentences import SENTENCES
 from visemo.data.store import Segment
+from visemo.data.utterance import Utterance, join, silence
 from visemo.data.visemes import PHONES, VOWELS
-from visemo.data.voices import HUMMED, SPOKEN, Utterance, installed_voices, join, silence, voice
+from visemo.data.voices import HUMMED, SPOKEN, installed_voices, voice
 from visemo.types import VisemoError, Waveform
 
 TEXT = "We put five blue books by the window."
@@ -51,15 +53,37 @@ def test_voices_by_name(monkeypatch):
     with pytest.raises(VisemoError, match="expected one of flite:slt"):
         voice("flite:nobody")
     monkeypatch.setattr(voices.shutil, "which", lambda _: None)
-    with pytest.raises(VisemoError, match="install the Debian packages flite, festival"):
+    monkeypatch.setattr(voices, "has_espeak", lambda: False)
+    with pytest.raises(VisemoError, match="Debian packages flite festival"):
         voice("flite:slt")
-    with pytest.raises(VisemoError, match="install the Debian packages flite, festival"):
+    with pytest.raises(VisemoError, match="Debian packages flite festival"):
         installed_voices()
 
 
-def test_an_engine_that_fails_is_reported():
+def test_an_engine_that_fails_is_reported(tmp_path):
     with pytest.raises(VisemoError, match=r"got exit code 3 \(no such voice\)"):
-        voices._run(["sh", "-c", "echo no such voice >&2; exit 3"])
+        engines.run(["sh", "-c", "echo no such voice >&2; exit 3"])
+    if engines.has_espeak():
+        with pytest.raises(VisemoError, match=r"got exit code 1 \(no voice nobody\)"):
+            engines.espeak(TEXT, "nobody", 1.0, 1.0, tmp_path)
+
+
+def test_phonemes_of_espeak(tmp_path, monkeypatch):
+    said = [(s.name, round(s.end, 3)) for s in engines._espeak_phones("'A@", 0.0, 1.0)]
+    assert said == [("aa", 0.6), ("r", 1.0)]
+    assert [s.name for s in engines._espeak_phones("_:", 0.0, 1.0)] == ["pau"]
+    with pytest.raises(VisemoError, match="got phoneme 'y:', expected one of American English"):
+        engines._espeak_phones("y:", 0.0, 1.0)
+
+
+def test_pauses_of_espeak_join_and_marks_vanish(tmp_path, monkeypatch):
+    def program(command, text):
+        soundfile.write(command[-1], np.zeros(22050, np.float32), 22050)
+        return "0 _\n0 'aI\n4410 ;\n11025 _:\n13230 _\n17640 m\n22050 _\n"
+
+    monkeypatch.setattr(engines, "run", program)
+    said = engines.espeak("I'm", "en-us", 1.0, 1.0, tmp_path).phones
+    assert [(s.name, s.start) for s in said] == [("ay", 0.0), ("pau", 0.5), ("m", 0.8)]
 
 
 def test_joining_merges_pauses():

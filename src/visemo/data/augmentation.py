@@ -10,7 +10,7 @@ import numpy as np
 from scipy import signal
 
 from visemo.data.store import Segment
-from visemo.data.voices import Utterance
+from visemo.data.utterance import Utterance
 from visemo.types import Waveform
 from visemo.units import SAMPLE_RATE
 

@@ -24,12 +24,13 @@ from visemo.data.people import Person, draw_person
 from visemo.data.sentences import SENTENCES
 from visemo.data.splits import numbered_splits
 from visemo.data.store import Pair, Store, StoreWriter, Take, open_store
-from visemo.data.voices import HUMMED, Utterance, Voice, installed_voices, join, silence, voice
+from visemo.data.utterance import Utterance, join, silence
+from visemo.data.voices import HUMMED, Voice, installed_voices, voice
 from visemo.face.face import Face
 from visemo.types import FloatArray, VisemoError
 from visemo.units import FPS, frame_count
 
-VERSION = 2  # of this generator: raise it when the same seed gives other data
+VERSION = 3  # of this generator: raise it when the same seed gives other data
 
 # expressions that a speaker may carry: those that live below the eyes too
 CARRIED = tuple(name for name in EMOTIONS if name not in ("neutral", "surprise"))
