@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from visemo.training.pca import principal_motion
-from visemo.training.split import Group, SplitConfig, closed_form_split, speech_and_expression
+from visemo.training.split import Group, SplitConfig, _references, closed_form_split, speech_and_expression
 from visemo.types import VisemoError
 
 SPEECH = ("jawOpen", "mouthPucker")
@@ -109,6 +109,22 @@ def test_blinks_are_fast_and_yet_no_speech(takes, motion, tiny_face):
     for shape, mine, other in ((brow, worn, spoken), (jaw, spoken, worn)):
         unit = shape / np.linalg.norm(shape)
         assert unit @ mine @ unit > 10 * (unit @ other @ unit)
+
+
+def test_a_reference_is_drawn_out_to_where_a_label_has_least_speech():
+    random = np.random.default_rng(4)
+    pure, spoken = np.eye(6)[:2]
+    amounts = np.concatenate([[0.0, 0.0], random.uniform(0.3, 1.0, 18)])
+    takes = [
+        np.outer(np.hanning(40), size * (pure + amount * spoken) + random.normal(0, 0.02, 6))
+        for size, amount in zip(random.uniform(0.7, 1.2, 20), amounts)
+    ]
+    share = np.diag([0.0, 0.8, 0, 0, 0, 0])  # knows the direction, not that it takes all
+    power, axes = np.linalg.eigh(_references(Group(takes, ["happy"] * 20), share, np.zeros((6, 6))))
+    assert abs(axes[:, -1] @ pure) > 0.999  # the mean of the takes has 0.86
+    assert power[:-1].max() < 1e-9 * power[-1]  # one label, one shape
+    alone = _references(Group(takes[:1], ["happy"]), share, np.zeros((6, 6)))
+    assert abs(np.linalg.eigh(alone)[1][:, -1] @ pure) > 0.99  # a single take is its own reference
 
 
 def test_takes_without_both_kinds_of_motion_are_refused(takes, motion, tiny_face):

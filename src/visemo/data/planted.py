@@ -225,7 +225,8 @@ def _expression(config: PlantedConfig, face: Face, person: Person, id: str, apex
 def _speech(config: PlantedConfig, role: _Role, id: str, sentences: list[int], forms: Forms) -> _Planted:
     """One take of talk, with the expression that the speaker's face carries meanwhile."""
     random = np.random.default_rng(_seeded(config, id))
-    speaker = role.voices[int(random.integers(len(role.voices)))]
+    shares = np.array([v.share for v in role.voices])
+    speaker = role.voices[int(random.choice(len(role.voices), p=shares / shares.sum()))]
     utterance = _say(speaker, [SENTENCES[n] for n in sentences], random)
     changed = role.part == "train" and random.random() < config.augmented
     if changed:

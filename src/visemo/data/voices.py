@@ -19,13 +19,14 @@ from visemo.types import VisemoError
 
 @dataclass(frozen=True)
 class Voice:
-    """A speaker: `engine` (flite, festival, espeak, hum), its `name` there, its mean `pitch` in Hz, and the language
-    that it was made for."""
+    """A speaker: `engine` (flite, festival, espeak, hum), its `name` there, its mean `pitch` in Hz, the language that
+    it was made for, and how often a corpus should let it speak, against other voices."""
 
     engine: str
     name: str
     pitch: float
     language: str = "english"
+    share: float = 1.0
 
     @property
     def id(self) -> str:
@@ -71,6 +72,8 @@ PACKAGES = (
     "festvox-italp16k festvox-itapc16k festvox-czech-dita festvox-czech-krb festvox-czech-machac festvox-czech-ph "
     "festvox-suopuhe-lj festvox-suopuhe-mv"
 )
+# a recorded English voice says what its labels say; an accent and a formant synthesiser lend variety
+_ACCENT, _FORMANTS = 0.3, 0.25
 _INSTALL = f"install visemo[corpus], or the Debian packages {PACKAGES}"
 
 SPOKEN = (
@@ -81,16 +84,16 @@ SPOKEN = (
     Voice("festival", "kal", 105.0),
     Voice("festival", "ked", 105.0),
     Voice("festival", "slt_hts", 170.0),
-    Voice("festival", "lp_diphone", 190.0, "italian"),
-    Voice("festival", "pc_diphone", 115.0, "italian"),
-    Voice("festival", "czech_dita", 190.0, "czech"),
-    Voice("festival", "czech_krb", 230.0, "czech"),
-    Voice("festival", "czech_machac", 110.0, "czech"),
-    Voice("festival", "czech_ph", 110.0, "czech"),
-    Voice("festival", "suo_fi_lj_diphone", 190.0, "finnish"),
-    Voice("festival", "hy_fi_mv_diphone", 105.0, "finnish"),
-    *(Voice("espeak", f"en-us+{name}", 105.0) for name in ("m1", "m3", "m7")),
-    *(Voice("espeak", f"en-us+{name}", 190.0) for name in ("f1", "f3", "f5")),
+    Voice("festival", "lp_diphone", 190.0, "italian", _ACCENT),
+    Voice("festival", "pc_diphone", 115.0, "italian", _ACCENT),
+    Voice("festival", "czech_dita", 190.0, "czech", _ACCENT),
+    Voice("festival", "czech_krb", 230.0, "czech", _ACCENT),
+    Voice("festival", "czech_machac", 110.0, "czech", _ACCENT),
+    Voice("festival", "czech_ph", 110.0, "czech", _ACCENT),
+    Voice("festival", "suo_fi_lj_diphone", 190.0, "finnish", _ACCENT),
+    Voice("festival", "hy_fi_mv_diphone", 105.0, "finnish", _ACCENT),
+    *(Voice("espeak", f"en-us+{name}", 105.0, share=_FORMANTS) for name in ("m1", "m3", "m7")),
+    *(Voice("espeak", f"en-us+{name}", 190.0, share=_FORMANTS) for name in ("f1", "f3", "f5")),
 )
 HUMMED = (Voice("hum", "low", 105.0), Voice("hum", "middle", 150.0), Voice("hum", "high", 210.0))
 

@@ -200,7 +200,7 @@ class MelEncoder(AudioEncoder):
         mel_first = STRIDE * (first - self.past) - margin
         mel_last = STRIDE * (last + self.future) + margin
         sound = _cut(samples, mel_first * HOP - WINDOW // 2, mel_last * HOP + WINDOW // 2)
-        steps = self._stack(self._log_mel(sound))
+        steps = self._stack(self._log_mel(sound)).float()  # may be of half precision while training
         below = at.long()
         mix = (at - below).to(samples.dtype)[:, None]
         return torch.lerp(steps[:, below - first], steps[:, below - first + 1], mix)

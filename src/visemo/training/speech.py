@@ -50,6 +50,7 @@ class SpeechRecipe:
     hearing : how far the sound of a window may differ from what was recorded
     uniform_style : share of windows with the mean of all speakers' styles, for voices never met
     encoder : settings of AudioEncoderConfig that differ from its own defaults
+    half : let the encoder multiply in bfloat16 while it learns: twice as fast where the processor can, slower elsewhere
     pretrained : folder or name of a published wav2vec 2.0; empty starts it at random
     validate_takes : held-out sequences that a validation decodes, free-running and whole
     """
@@ -70,6 +71,7 @@ class SpeechRecipe:
     hearing: Hearing = field(default_factory=Hearing)
     uniform_style: float = 0.0
     encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "wav2vec2"})
+    half: bool = False
     pretrained: str = ""
     split: str = "faceformer"
     validate_every: int = 200
@@ -278,7 +280,8 @@ class WindowTask(_SpeechTask):
         samples, targets, labels, valid, style = self._drawn(step)
         recipe = self.recipe
         encoder = self.encoder
-        features = encoder.encode(samples, recipe.context + recipe.window)[:, recipe.context :]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.half):
+            features = encoder.encode(samples, recipe.context + recipe.window)[:, recipe.context :]
         spoken = self.model.unroll(features, style)
         position = self._mean_square(spoken - targets, valid)
         velocity = self._mean_square((spoken - targets).diff(dim=1), valid[:, 1:])

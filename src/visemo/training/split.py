@@ -34,7 +34,7 @@ PRIOR_VERTICES = 300
 PRIOR_NOISE = 0.05  # mm
 PRIOR_FLOOR = 0.02  # expression energy allowed everywhere, of the mean
 SPEECH_IN_EXPRESSION = 0.05  # energy of the speech in expression takes, of speech itself
-CLEANEST = 0.1  # share of a label's takes that serve as its reference
+CLEANEST = 0.05  # share of a label's takes that have less speech in them than its reference
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class SplitConfig:
 
     components: int = 60
     length: float = 5.0
-    trust: float = 1e-2
+    trust: float = 5e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,22 +227,28 @@ def _share(wanted: Array, other: Array) -> Array:
 
 
 def _references(expression: Group, speech_share: Array, gentle_share: Array) -> Array:
-    """Second moment (P, P) of each label's shape, averaged over its takes with the least speech."""
+    """Second moment (P, P) of each label's shape without speech: its takes, drawn out to where they have least."""
     labels = np.array(expression.names)
     shapes = []
     for label in sorted(set(labels)):
-        takes = [take for take, name in zip(expression.takes, labels) if name == label]
-        means = np.stack([_weighted_mean(take) for take in takes])
+        means = np.stack([_weighted_mean(take) for take, name in zip(expression.takes, labels) if name == label])
         residual = means - means @ speech_share
         typical = residual.mean(axis=0)
         strength = np.maximum(residual @ typical / (typical @ typical), 0.2)
         unit = means / strength[:, None]
         leak = unit @ speech_share
-        cleanest = np.argsort(leak @ leak.mean(axis=0))[: max(1, round(CLEANEST * len(takes)))]
-        shape = np.take(unit, cleanest, axis=0).mean(axis=0)
+        amount = leak @ _growth(leak @ leak.mean(axis=0), leak)  # of speech in each take
+        least = amount.mean() - np.quantile(amount, CLEANEST)
+        shape = unit.mean(axis=0) - least * _growth(amount, unit)
         shapes.append(shape - shape @ gentle_share)
     shapes = np.stack(shapes)
     return shapes.T @ shapes / len(shapes)
+
+
+def _growth(amount: Array, rows: Array) -> Array:
+    """(P,): how much rows (n, P) gain with each unit of an amount (n,), by least squares."""
+    beyond = amount - amount.mean()
+    return beyond @ rows / max(float(beyond @ beyond), 1e-12)
 
 
 def _weighted_mean(take: Array) -> Array:
