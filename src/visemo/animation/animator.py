@@ -20,6 +20,7 @@ from torch import Tensor
 
 from visemo.animation.guard import guard_lips
 from visemo.animation.lively import add_life
+from visemo.animation.pace import at_pace
 from visemo.animation.timeline import Timeline
 from visemo.face.face import Face
 from visemo.media import load_audio
@@ -121,6 +122,7 @@ class Animator:
         style = self.style(subject)
         sound = _sound(audio)
         w_a, eps_a = self.speech_weights(sound, style, fps, progress)
+        w_a, eps_a = at_pace(w_a, eps_a, self.basis[: w_a.shape[1]], self.face, fps)
         w_e, eps_e, said = played(len(w_a), fps, seed)
         meta = {
             "model": self.model.name,
