@@ -185,6 +185,20 @@ def test_the_split_separates_better_than_the_published_objective(store, tiny_fac
     assert ratios["paper"] > 0.9
 
 
+def test_half_precision_learns_nearly_the_same(store, tiny_face, tmp_path):
+    train, recipe = RECIPES["speech default"]
+    found = {}
+    for half in (False, True):
+        run = tmp_path / str(half)
+        train(replace(recipe, half=half), [store], tiny_face, run, device="cpu")
+        found[half] = np.array([loss for _, loss in losses(run)])
+    assert (found[True] != found[False]).any()  # it does compute otherwise
+    np.testing.assert_allclose(found[True], found[False], rtol=0.02)
+    assert (tmp_path / "True" / "model" / "model.safetensors").stat().st_size == (
+        tmp_path / "False" / "model" / "model.safetensors"
+    ).stat().st_size  # and keeps its weights in full
+
+
 def test_impossible_recipes_are_refused(store, tiny_face, tmp_path):
     with pytest.raises(VisemoError, match="got network 'huge' and objective 'paper'"):
         FusionRecipe(1, network="huge")  # type: ignore[arg-type]
@@ -192,6 +206,8 @@ def test_impossible_recipes_are_refused(store, tiny_face, tmp_path):
         FusionRecipe(1, shrink=2)
     with pytest.raises(VisemoError, match="got batch 4, window 0, basis_size 0, expected whole sequences"):
         SpeechRecipe(1, batch=4)
+    with pytest.raises(VisemoError, match="got half with whole sequences"):
+        SpeechRecipe(1, half=True)
     recipe = RECIPES["speech default"][1]
     with pytest.raises(VisemoError, match="basis_size: got 5000, expected at most the"):
         train_speech(replace(recipe, basis_size=5000), [store], tiny_face, tmp_path / "a", device="cpu")

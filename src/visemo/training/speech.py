@@ -87,6 +87,8 @@ class SpeechRecipe:
                 f"speech recipe: got batch {self.batch}, window {self.window}, basis_size {self.basis_size}, "
                 "expected whole sequences one at a time without a basis, or windows with one"
             )
+        if self.half and not self.window:
+            raise VisemoError("speech recipe: got half with whole sequences, expected windows; leave it out")
 
     @classmethod
     def paper(cls, steps: int = 31_400) -> SpeechRecipe:
@@ -94,12 +96,12 @@ class SpeechRecipe:
         return cls(steps, validate_every=314, save_every=314)
 
     @classmethod
-    def default(cls, steps: int = 1100) -> SpeechRecipe:
+    def default(cls, steps: int = 2400) -> SpeechRecipe:
         """Log-mel encoder, windows of three seconds, 48 motion coordinates."""
         return cls(
-            steps, horizon=1100, rate=2e-3, warmup=100, clip=1.0, batch=32, window=90, context=20, basis_size=48,
-            lips=12.0, velocity=4.0, gap=0.25, phones=0.4, uniform_style=0.25,
-            encoder={"kind": "mel", "dropout": 0.2}, validate_takes=64,
+            steps, horizon=2400, rate=2e-3, warmup=100, clip=1.0, batch=32, window=90, context=20, basis_size=48,
+            lips=12.0, velocity=4.0, gap=0.5, phones=0.4, uniform_style=0.25,
+            encoder={"kind": "mel", "dropout": 0.2, "width": 256}, validate_takes=64,
         )  # fmt: skip
 
 
