@@ -5,6 +5,7 @@ import pytest
 
 from tiny import K_A, K_E
 from visemo.animation.guard import CLOSED, guard_lips
+from visemo.evaluate.metrics import crossing
 from visemo.types import Animation, VisemoError
 
 
@@ -54,6 +55,16 @@ def test_lips_that_speech_shuts_are_shut_again(opened):
     assert np.isclose(said["gap_before_mm"], gap(opened)[closed].mean(), atol=2e-3)
     assert np.isclose(said["gap_after_mm"], gap(guarded)[closed].mean(), atol=2e-3)
     assert np.isclose(said["gap_speech_mm"], spoken[closed].mean(), atol=2e-3)
+
+
+def test_lips_that_an_expression_presses_through_each_other_touch_instead(tiny_face):
+    pressed = make_clip(tiny_face, SPEECH, np.array([0.0, 0.3, -0.6]))
+    spoken = gap(pressed, speech_only=True)
+    closed = spoken <= CLOSED * 1000
+    before, after = (crossing(clip.vertices, clip.lip_pairs) for clip in (pressed, guard_lips(pressed)))
+    assert before[closed].max() > 0.5  # the planted fault
+    assert after[closed].max() < 0.02
+    assert (gap(guard_lips(pressed))[closed] <= spoken[closed] + 0.1).all()  # and they do not spring apart for it
 
 
 def test_only_closures_change_and_nothing_jumps(opened):

@@ -1,8 +1,10 @@
-"""The lip-closure guard: where the speech shuts the lips, the expression may not hold them open.
+"""The lip-closure guard: where the speech shuts the lips, the expression may not hold them open, nor press one
+through the other.
 
 Eq. 13 adds expression to speech without asking; an apex that parts the lips then spoils every /m/,
-/b/ and /p/. Where B_A w_A alone closes, the guard takes the least change of w_E that lets the fused
-lips come as close as the speech alone, and leaves the rest of the face where it is.
+/b/ and /p/, and one that purses them makes them cross. Where B_A w_A alone closes, the guard takes the least change
+of w_E that lets the fused lips come as close as the speech alone and no closer than touching, and leaves the rest of
+the face where it is.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ REACH = 0.1  # s over which the correction comes and goes around a closure
 NEAR, FAR = 15 * M_PER_MM, 40 * M_PER_MM  # from the lips: free to move, held
 HELD = 10.0  # how much dearer a move of the upper face is than one of the lips
 SOFTNESS = 0.02 * M_PER_MM  # gap error that is not worth a large move
+UP = (0.0, 1.0, 0.0)
 BLOCK = 256  # frames solved together
 STEPS = 6  # Gauss-Newton steps at most; the gaps are almost linear
 SETTLED = 1e-4  # change of a weight, of which 1 is the most, that ends them
@@ -66,8 +69,9 @@ def _cost_of_moving(clip: Animation) -> np.ndarray:
 
 
 def _least_change(lips: _Lips, cost: np.ndarray, spoken: np.ndarray, w_e: np.ndarray) -> np.ndarray:
-    """The change of w_E (T, K_E) of least cost by which no pair stays wider than in the speech alone."""
+    """The change of w_E (T, K_E) of least cost by which no pair is wider, or crosses more, than in the speech alone."""
     wanted = np.linalg.norm(spoken, axis=-1)  # (T, N)
+    lowest = np.minimum(spoken[..., 1], 0.0)  # of the upper lip over the lower
     # softness in the problem's own unit: what the cheapest mm at the lips costs
     flat = lips.expression.reshape(len(w_e.T), -1)
     unit = np.trace(flat.T @ np.linalg.solve(cost, flat)) / flat.shape[1]
@@ -77,11 +81,14 @@ def _least_change(lips: _Lips, cost: np.ndarray, spoken: np.ndarray, w_e: np.nda
     for _ in range(STEPS):
         fused = lips.with_expression(spoken, w_e + change)
         width = np.linalg.norm(fused, axis=-1)
-        # sensitivity of each gap; a pair that is no wider than wanted asks for nothing and resists nothing
+        crossed = fused[..., 1] < lowest
+        # sensitivity of each gap; a pair that is neither too wide nor crossed asks for nothing and resists nothing
         toward = fused * ((width > wanted) / np.maximum(width, 1e-6))[..., None]
+        toward[crossed] = UP
         slope = np.matmul(toward.transpose(1, 0, 2), by_pair).transpose(1, 0, 2)  # (T, N, K_E)
         # the whole change, anew, from the present linearisation: the least one, not a sum of steps
-        target = np.minimum(wanted - width, 0.0) + (slope @ change[..., None])[..., 0]
+        missing = np.where(crossed, lowest - fused[..., 1], np.minimum(wanted - width, 0.0))
+        target = missing + (slope @ change[..., None])[..., 0]
         turned = slope.transpose(0, 2, 1)
         before, change = change, np.linalg.solve(turned @ slope + stiff, turned @ target[..., None])[..., 0]
         if np.abs(change - before).max() < SETTLED:
