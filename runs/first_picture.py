@@ -3,7 +3,7 @@
     .venv/bin/python runs/first_picture.py FOLDER_OF_RECORDINGS docs/img/first.png
 
 FOLDER holds recordings with `NAME.phones.json` beside them (begin, dur, phone). Each is drawn at the
-loudest open vowel and at the tightest /m/ (or /b p/ where it has none), +- 50 ms.
+loudest open vowel and at the tightest /m/ (or /b p/ where it has none) away from both ends, +- 50 ms.
 """
 
 import json
@@ -54,7 +54,10 @@ def main(folder: Path, out: Path) -> None:
         for expression in EXPRESSIONS:
             clip = animator.animate(audio, expression)
             gap = lip_gap(clip.vertices, clip.lip_pairs)
-            tightest = min((frame for span in closures for frame in span if frame < clip.frames), key=lambda t: gap[t])
+            inside = [t for span in closures for t in span if t < clip.frames]
+            # an expression takes a second to come and to go: it is drawn while it is there, if the words allow
+            worn = [t for t in inside if FPS <= t < clip.frames - FPS]
+            tightest = min(worn or inside, key=lambda t: gap[t])
             around = max(range(max(0, vowel - 2), min(vowel + 3, clip.frames)), key=lambda t: gap[t])
             shut = [min(gap[t] for t in span if t < clip.frames) for span in closures]
             mouths[expression] = clip.vertices[:, corners]
