@@ -216,16 +216,15 @@ def test_progress_grows_to_the_end():
 def test_time_grows_with_the_length_not_faster():
     model = SpeechMotion(default_config(4, SUBJECTS)).eval()
     style = model.style_of("ann")
-    minute = sound(60)
-    taken = {}
-    for minutes in (1, 10):
-        clip = minute.repeat(minutes)
-        runs = []
-        for _ in range(5):
+    clips = {minutes: sound(60).repeat(minutes) for minutes in (1, 10)}
+    taken = dict.fromkeys(clips, float("inf"))
+    for _ in range(10):  # another program may disturb a round, but not ten; growth with the square would be 100
+        for minutes, clip in clips.items():
             start = time.process_time()
             model.latents(clip, style, 1800 * minutes)
-            runs.append(time.process_time() - start)
-        taken[minutes] = min(runs)
+            taken[minutes] = min(taken[minutes], time.process_time() - start)
+        if taken[10] / taken[1] <= 11:
+            break
     assert taken[10] / taken[1] <= 11
 
 
