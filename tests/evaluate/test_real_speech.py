@@ -1,0 +1,78 @@
+"""The shipped model on real sentences with known phones: what a viewer sees, in every emotion (see docs/LOG.md)."""
+
+import numpy as np
+import pytest
+
+import visemo
+from visemo.data.emotions import BASIC
+from visemo.evaluate.articulation import articulation, read_phones
+from visemo.evaluate.metrics import crossing, lip_gap
+from visemo.media import load_audio
+from visemo.types import Waveform
+
+
+@pytest.fixture(scope="module")
+def animator():
+    return visemo.load()
+
+
+@pytest.fixture(scope="module")
+def sentences(shared_data):
+    """Sound and phones of every recording that comes with an alignment."""
+    aligned = sorted((shared_data / "speech").glob("*.phones.json"))
+    assert len(aligned) >= 3
+    return [
+        (load_audio(path.with_name(path.name.replace(".phones.json", ".wav"))), read_phones(path)) for path in aligned
+    ]
+
+
+def said(animator, sentences, expression: str, **options):
+    """Articulation and the worst crossing (mm) of each sentence."""
+    clips = [animator.animate(sound, expression, **options) for sound, _ in sentences]
+    found = [
+        articulation(lip_gap(clip.vertices, clip.lip_pairs), phones, animator.face)
+        for clip, (_, phones) in zip(clips, sentences)
+    ]
+    return found, max(crossing(clip.vertices, clip.lip_pairs).max() for clip in clips)
+
+
+@pytest.fixture(scope="module")
+def plain(animator, sentences):
+    return said(animator, sentences, "neutral")[0]
+
+
+@pytest.mark.parametrize("emotion", BASIC)
+def test_words_stay_readable_in_every_emotion(animator, sentences, plain, emotion):
+    found, crossed = said(animator, sentences, emotion)
+    assert sum(a.shut for a in found) >= sum(a.shut for a in plain)  # the guard gives every closure of the speech back
+    assert sum(a.open for a in found) >= 0.85 * sum(len(a.vowels) for a in found)
+    assert np.mean([a.correlation for a in found]) >= 0.7
+    assert crossed <= 0.5
+
+
+def test_most_bilabials_shut(plain):
+    gaps = np.concatenate([a.closures for a in plain])
+    assert len(gaps) >= 12
+    assert np.mean(gaps <= 1) >= 0.55 and np.median(gaps) < 0.5  # the goal is all of them
+
+
+def test_nothing_leaps_and_silence_is_still(animator, sentences):
+    lips = animator.face.regions["lips"]
+
+    def restless(clip) -> float:
+        return float(np.linalg.norm(np.diff(clip.vertices[:, lips].astype(float), 2, axis=0), axis=2).mean())
+
+    spoken = [animator.animate(sound, "neutral") for sound, _ in sentences]
+    assert max(np.linalg.norm(np.diff(clip.vertices, axis=0), axis=2).max() for clip in spoken) <= 4e-3
+    silent = animator.animate(Waveform(np.zeros(48_000, np.float32)))
+    assert restless(silent) < 0.05 * np.mean([restless(clip) for clip in spoken])
+
+
+def test_loudness_does_not_matter(animator, sentences):
+    sound, _ = sentences[0]
+    loud = sound.samples / np.abs(sound.samples).max()
+    gaps = []
+    for decibels in (0, -30):
+        clip = animator.animate(Waveform((loud * 10 ** (decibels / 20)).astype(np.float32)))
+        gaps.append(lip_gap(clip.vertices, clip.lip_pairs))
+    assert np.sqrt(np.mean((gaps[0] - gaps[1]) ** 2)) < 0.02 * np.sqrt(np.mean(gaps[0] ** 2))
