@@ -9,7 +9,6 @@ real mouth (names, weights (T, n), time or fps): ARKit names, or others that a `
 """
 
 import csv
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from scipy.signal import butter, sosfiltfilt
 
 import visemo
 from visemo.data.alignment import align
+from visemo.data.captures import read_capture, read_translation
 from visemo.data.frames import resample
 from visemo.data.store import Segment
 from visemo.evaluate.articulation import Articulation, articulation, pause_ends, read_phones
@@ -114,27 +114,13 @@ def robustness(animator, sounds: list[tuple[Waveform, tuple]]) -> None:
 
 def captured(path: Path, animator) -> np.ndarray:
     """Lip gap (T,) mm at 30 fps of captured curves on the model's face."""
-    with np.load(path, allow_pickle=False) as data:
-        weights = data["weights"].astype(np.float32)
-        names = [str(name) for name in data["names"][: weights.shape[1]]]
-        fps = float(data["fps"]) if "fps" in data.files else 1 / float(np.median(np.diff(data["time"])))
     guess = sorted(path.parent.glob("*_guess.json"))
-    known = {name.lower(): k for k, name in enumerate(ARKIT_NAMES)}
-    rows = np.zeros((len(weights), len(ARKIT_NAMES)), np.float32)
-    table = json.loads(guess[0].read_text()) if guess else {name: [[name, 1.0]] for name in names}
-    for name, column in zip(names, weights.T):
-        for target, factor in table.get(name, []):
-            for stem in (target, target.removesuffix("_L") + "Left", target.removesuffix("_R") + "Right"):
-                if stem.lower() in known:
-                    rows[:, known[stem.lower()]] += factor * column
-                    break
-    rows = resample(rows, fps, FPS)
-    ends = animator.face.lip_pairs
+    capture = read_capture(path, read_translation(guess[0]) if guess else None)
+    rows = resample(capture.weights, capture.fps, FPS)
+    upper, lower = animator.face.lip_pairs.T
     shapes = np.stack([animator.face.shape(name) for name in ARKIT_NAMES])
     template = animator.face.template
-    apart = (template[ends[:, 0]] - template[ends[:, 1]]) + np.tensordot(
-        rows.clip(0, 1), shapes[:, ends[:, 0]] - shapes[:, ends[:, 1]], 1
-    )
+    apart = template[upper] - template[lower] + np.tensordot(rows, shapes[:, upper] - shapes[:, lower], 1)
     return np.linalg.norm(apart, axis=2).mean(axis=1) * MM_PER_M
 
 
