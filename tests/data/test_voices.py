@@ -1,5 +1,7 @@
 """Voices: phones tile the sound, the same words give the same bytes, absent engines say what to install."""
 
+import time as clock
+
 import numpy as np
 import pytest
 import soundfile
@@ -66,6 +68,13 @@ def test_an_engine_that_fails_is_reported(tmp_path):
     if engines.has_espeak():
         with pytest.raises(VisemoError, match=r"got exit code 1 \(no voice nobody\)"):
             engines.espeak(TEXT, "nobody", 1.0, 1.0, tmp_path)
+
+
+def test_the_clock_does_not_change_what_espeak_says():
+    breathy = voice("espeak:en-us+f5")
+    first = breathy.speak(TEXT)
+    clock.sleep(1.1)  # the library would seed its noise by the second
+    np.testing.assert_array_equal(first.sound.samples, breathy.speak(TEXT).sound.samples)
 
 
 def test_phonemes_of_espeak(tmp_path, monkeypatch):

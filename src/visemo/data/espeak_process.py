@@ -1,7 +1,7 @@
 """One utterance of espeak-ng in a process of its own, run as a program by data/espeak.py.
 
-The library keeps state between two utterances that changes the second; the first of a fresh process is always the
-same. Only the standard library is imported, so that the process starts quickly.
+The library keeps state between two utterances that changes the second; the first of a fresh process, with its noise
+seeded, is always the same. Only the standard library is imported, so that the process starts quickly.
 
 Arguments: voice, words per minute, pitch (0..100), path of the sound. Text on standard input; the phones on standard
 output, one "start-sample name" per line.
@@ -52,6 +52,7 @@ def main(voice: str, words_per_minute: int, pitch: int, path: str) -> None:
         return 0
 
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), PHONEME_EVENTS)
+    library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # breath is noise, and seeded by the clock
     library.espeak_SetSynthCallback(hear)
     if rate <= 0 or library.espeak_SetVoiceByName(voice.encode()) != 0:
         sys.exit(f"no voice {voice}")
