@@ -117,9 +117,10 @@ def test_silence_stays_silent():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("phonetic", [False, True])
 @pytest.mark.parametrize("look_ahead", [0.1, 0.25])
-def test_no_output_knows_more_of_its_future_than_promised(look_ahead):
-    encoder = make(look_ahead=look_ahead)
+def test_no_output_knows_more_of_its_future_than_promised(look_ahead, phonetic):
+    encoder = make(look_ahead=look_ahead, phonetic=phonetic)
     assert encoder.look_ahead <= look_ahead
     clip = encoder.normalise(speechlike(4)[None])
     for frame in (20, 47, 90):
@@ -143,13 +144,38 @@ def test_a_click_is_heard_at_its_own_time():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("fps", [30.0, 25.0, 60.0])
-def test_blocks_equal_the_whole(monkeypatch, fps):
-    encoder = make(fps=fps)
+@pytest.mark.parametrize(("fps", "phonetic"), [(30.0, False), (25.0, False), (60.0, False), (30.0, True)])
+def test_blocks_equal_the_whole(monkeypatch, fps, phonetic):
+    encoder = make(fps=fps, phonetic=phonetic)
     clip = speechlike(5)[None]
     whole = encoder(clip, 150)
     monkeypatch.setattr(audio_encoder, "BLOCK", 37)
-    assert torch.allclose(encoder(clip, 150), whole, atol=2e-6)  # same sums; products of other sizes round anew
+    assert torch.allclose(encoder(clip, 150), whole, atol=1e-5)  # same sums; products of other sizes round anew
+
+
+@torch.no_grad()
+def test_phones_are_heard_at_their_own_time():
+    """What the acoustic model says of an instant stands in the step of that instant, beside the bands around it."""
+    encoder = make(phonetic=True)
+    encoder.acoustic.measure([encoder.normalise(speechlike(4)[None])[0]])
+    clip = encoder.normalise(speechlike(4)[None])
+    heard = encoder.hear(clip, 30, 60)[0, :, -encoder.acoustic.width :]
+    step = encoder.past + 7  # of the step grid, seven after the first
+    centre = audio_encoder.STRIDE * audio_encoder.HOP * (round(30 / 30 / audio_encoder.STEP) + 7)
+    margin = encoder.acoustic.margin
+    alone = encoder.acoustic(clip[:, centre - margin : centre + margin])[0, 0]
+    assert torch.allclose(heard[step], (alone / 10).clamp(min=-3) + 1.5, atol=1e-4)
+    assert heard.min() >= -1.5 and heard.max() <= 1.5
+
+
+def test_a_phonetic_encoder_learns_but_its_acoustic_model_does_not():
+    encoder = make(phonetic=True).train()
+    before = {name: value.clone() for name, value in encoder.acoustic.named_buffers()}
+    assert not list(encoder.acoustic.parameters())
+    encoder(speechlike(1)[None], 30).square().mean().backward()
+    assert encoder.stem.weight.grad[:, -encoder.acoustic.width :].any()
+    assert all(torch.equal(value, before[name]) for name, value in encoder.acoustic.named_buffers())
+    assert {name for name in encoder.state_dict() if name.startswith("acoustic")} == {"acoustic.mean"}
 
 
 @torch.no_grad()

@@ -11,13 +11,16 @@ import torch
 from toy_corpus import LABELS, make_toy_store
 from visemo.data.dataset import open_store
 from visemo.face.maps import geometry_map
+from visemo.models.audio_encoder import STEP
 from visemo.models.checkpoint import load_model, load_parts
 from visemo.models.fusion import Fusion, FusionConfig
+from visemo.training.corpus import Corpus
 from visemo.training.fusion import FusionTask, expression_library
+from visemo.training.hearing import at_tempo
 from visemo.training.recipes import FusionRecipe, SpeechRecipe, assemble, train_fusion, train_speech
-from visemo.training.speech import SequenceTask
+from visemo.training.speech import SequenceTask, WindowTask
 from visemo.types import VisemoError
-from visemo.units import M_PER_MM
+from visemo.units import FPS, M_PER_MM
 
 SMALL_WAV2VEC = {
     "kind": "wav2vec2",
@@ -34,6 +37,13 @@ RECIPES = {
         replace(
             SpeechRecipe.default(20), batch=3, window=30, context=5, basis_size=6, validate_takes=2,
             encoder={"kind": "mel", "width": 16, "bands": 20, "dilations": (1, 2)},
+        ),
+    ),
+    "speech phonetic": (
+        train_speech,
+        replace(
+            SpeechRecipe.default(20), batch=3, window=30, context=5, basis_size=6, validate_takes=2,
+            encoder={"kind": "mel", "phonetic": True, "width": 16, "bands": 20, "dilations": (1, 2)},
         ),
     ),
     "speech paper": (train_speech, replace(SpeechRecipe.paper(20), encoder=SMALL_WAV2VEC, validate_takes=1)),
@@ -183,6 +193,41 @@ def test_the_split_separates_better_than_the_published_objective(store, tiny_fac
         ratios[objective] = float(np.mean(found))
     assert ratios["split"] < 0.6
     assert ratios["paper"] > 0.9
+
+
+@torch.no_grad()
+def test_a_window_is_heard_as_a_piece_of_its_take(little_store, tiny_face):
+    """A take is heard once and then cut: the same as hearing the piece, but for half precision."""
+    _, recipe = RECIPES["speech phonetic"]
+    recipe = replace(recipe, window=6, hearing=replace(recipe.hearing, versions=2), phonetic_share=0.0)
+    task = WindowTask(recipe, Corpus([little_store], tiny_face, "faceformer"), torch.device("cpu"))
+    for row, number in ((0, 0), (1, 1)):
+        tempo, heard = task._version(row, number)
+        assert abs(tempo - 1) <= recipe.hearing.speed
+        random = np.random.default_rng([recipe.seed, row, number])
+        assert recipe.hearing.tempo(random) == tempo
+        sound = recipe.hearing.hear(at_tempo(task.sounds[row], tempo), random, task.sounds)
+        for start in (9, 12):
+            alone = task.encoder.hear(sound[None], start - recipe.context, start + recipe.window)[0]
+            step = round(start / (FPS * STEP))
+            assert torch.allclose(heard[step : step + task.steps].float(), alone, atol=2e-3)
+        assert torch.equal(task._version(row, number)[1], heard)
+    # targets follow the tempo: a window's truth is the take's, read between its frames
+    heard, targets, _, valid, _ = task._batch(0)
+    assert heard.shape[:2] == (3, task.steps) and valid.any()
+    assert targets.abs().max() <= max(t.abs().max() for t in task.targets) + 1e-6
+
+
+def test_some_windows_are_heard_by_phones_alone(little_store, tiny_face):
+    _, recipe = RECIPES["speech phonetic"]
+    task = WindowTask(
+        replace(recipe, batch=40, phonetic_share=0.5), Corpus([little_store], tiny_face, "faceformer"),
+        torch.device("cpu"),
+    )  # fmt: skip
+    heard = task._batch(0)[0]
+    width = task.encoder.acoustic.width
+    deaf = ~heard[:, :, :-width].flatten(1).any(dim=1)
+    assert 8 <= int(deaf.sum()) <= 32 and heard[:, :, -width:].flatten(1).any(dim=1).all()
 
 
 def test_half_precision_learns_nearly_the_same(store, tiny_face, tmp_path):

@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from visemo.training.pca import principal_motion
-from visemo.training.split import Group, SplitConfig, _references, closed_form_split, speech_and_expression
+from visemo.training.split import (
+    Group,
+    SplitConfig,
+    _Field,
+    _references,
+    _sealed,
+    closed_form_split,
+    speech_and_expression,
+)
 from visemo.types import VisemoError
 
 SPEECH = ("jawOpen", "mouthPucker")
@@ -101,8 +109,6 @@ def test_both_parts_are_found_in_takes_of_both_kinds(takes, motion, tiny_face):
 
 
 def test_blinks_are_fast_and_yet_no_speech(takes, motion, tiny_face):
-    from visemo.training.split import _Field
-
     spoken, worn = speech_and_expression(groups(takes, motion)[0], _Field.build(tiny_face, motion))
     brow = coordinates(motion, tiny_face.shape("browInnerUp").reshape(1, -1).astype(np.float64))[0]
     jaw = coordinates(motion, tiny_face.shape("jawOpen").reshape(1, -1).astype(np.float64))[0]
@@ -120,11 +126,37 @@ def test_a_reference_is_drawn_out_to_where_a_label_has_least_speech():
         for size, amount in zip(random.uniform(0.7, 1.2, 20), amounts)
     ]
     share = np.diag([0.0, 0.8, 0, 0, 0, 0])  # knows the direction, not that it takes all
-    power, axes = np.linalg.eigh(_references(Group(takes, ["happy"] * 20), share, np.zeros((6, 6))))
-    assert abs(axes[:, -1] @ pure) > 0.999  # the mean of the takes has 0.86
-    assert power[:-1].max() < 1e-9 * power[-1]  # one label, one shape
-    alone = _references(Group(takes[:1], ["happy"]), share, np.zeros((6, 6)))
-    assert abs(np.linalg.eigh(alone)[1][:, -1] @ pure) > 0.99  # a single take is its own reference
+    found = _references(Group(takes, ["happy"] * 20), share, np.zeros((6, 6)))
+    assert list(found) == ["happy"]
+    assert found["happy"] @ pure > 0.999 * np.linalg.norm(found["happy"])  # the mean of the takes has 0.86
+    alone = _references(Group(takes[:1], ["happy"]), share, np.zeros((6, 6)))["happy"]
+    assert alone @ pure > 0.99 * np.linalg.norm(alone)  # a single take is its own reference
+
+
+def test_what_is_known_of_the_lips_is_taken_from_a_covariance(tiny_face, motion):
+    """Sealed, a covariance is what is left of a Gaussian once the parting of the lips has been measured as nothing."""
+    field = _Field.build(tiny_face, motion)
+    count = field.parting.shape[1]
+    mixed = np.random.default_rng(2).standard_normal((len(field.parting), len(field.parting)))
+    covariance = mixed @ mixed.T
+    sealed = _sealed(covariance, field, 0.2)
+    precision = np.linalg.inv(covariance) + field.parting @ field.parting.T * count / 0.2**2
+    np.testing.assert_allclose(sealed, np.linalg.inv(precision), rtol=1e-6, atol=1e-9)
+    apart = [np.trace(field.parting.T @ c @ field.parting) ** 0.5 for c in (covariance, sealed)]
+    assert apart[1] < 0.2 < apart[0]
+
+
+def test_labels_have_maps_of_their_own_and_strangers_share_one(takes, motion, tiny_face):
+    split = closed_form_split(tiny_face, motion, *groups(takes, motion))
+    field = _Field.build(tiny_face, motion)
+    label = next(iter(set(split.spoken) - {""}))
+    assert not torch.equal(split.speech_of(label), split.speech_of(""))
+    assert torch.equal(split.speech_of("never met"), split.speech_of(""))
+    jaw = coordinates(motion, tiny_face.shape("jawOpen").reshape(1, -1).astype(np.float64))[0]
+    for name in split.spoken:
+        kept = jaw - jaw @ split.speech_of(name).double().numpy()
+        # a jaw that opens parts the lips: all but nothing of that stays with the expression
+        assert np.linalg.norm(kept @ field.parting) < 0.1 * np.linalg.norm(jaw @ field.parting)
 
 
 def test_takes_without_both_kinds_of_motion_are_refused(takes, motion, tiny_face):

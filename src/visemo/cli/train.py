@@ -22,14 +22,17 @@ RunFolder = Annotated[Path, arg(aliases=("-o",), metavar="RUN")]
 
 @dataclass(frozen=True)
 class Prepare(Verb):
-    """Make a store of training data; `planted` writes a synthetic corpus whose truth is known."""
+    """Make a store of training data: `planted` writes a synthetic corpus whose truth is known, `captures` puts captured
+    talk (NAME.npz or NAME.csv of curves beside NAME.wav) on the face."""
 
-    source: Positional[Literal["planted"]]
+    source: Positional[Literal["planted", "captures"]]
     """what to prepare"""
     out: Annotated[Path, arg(aliases=("-o",), metavar="STORE")]
     """folder of the store, which must not exist or be empty"""
+    src: Annotated[Positional[Path | None], arg(metavar="SRC")] = None
+    """folder of the captures"""
     face: FaceName = "builtin"
-    """the face that the corpus is made on"""
+    """the face that the data are put on"""
     minutes: float = 60.0
     """speech in all"""
     subjects: int = 12
@@ -41,19 +44,32 @@ class Prepare(Verb):
     tiny: bool = False
     """a corpus of seconds that needs no speech engine; the numbers above do not count then"""
 
-    examples: ClassVar[tuple[str, ...]] = ("visemo prepare planted --minutes 60 -o stores/planted",)
+    examples: ClassVar[tuple[str, ...]] = (
+        "visemo prepare planted --minutes 60 -o stores/planted",
+        "visemo prepare captures recordings/ -o stores/captured",
+    )
 
     def run(self) -> int:
         from visemo.data.planted import PlantedConfig, make_planted
+        from visemo.data.recorded import make_recorded
         from visemo.face.library import load_face
         from visemo.render.progress import progress_bar
 
-        config = PlantedConfig.tiny() if self.tiny else self.config(PlantedConfig)
+        if (self.src is None) != (self.source == "planted"):
+            raise VisemoError(
+                f"prepare {self.source}: got SRC {self.src}, expected a folder of captures, and none for planted"
+            )
         if not self.out.parent.is_dir():
             raise VisemoError(f"{self.out}: got no folder {self.out.parent}, expected an existing one; create it first")
-        with progress_bar(f"planting {self.out.name}") as done:
-            store = make_planted(self.out, config, load_face(self.face), lambda made, total: done(made / total))
-        say(f"{self.out}: {len(store.sequences)} takes")
+        face = load_face(self.face)
+        with progress_bar(f"preparing {self.out.name}") as done:
+            if self.src is not None:
+                store, silent = make_recorded(self.out, self.src, face, lambda made, total: done(made / total))
+            else:
+                config = PlantedConfig.tiny() if self.tiny else self.config(PlantedConfig)
+                store, silent = make_planted(self.out, config, face, lambda made, total: done(made / total)), ()
+        passed = f"; passed over {len(silent)} without sound, such as {silent[0].name}" if silent else ""
+        say(f"{self.out}: {len(store.sequences)} takes{passed}")
         return 0
 
     def config(self, kind: type) -> Any:

@@ -6,6 +6,8 @@ training may apply it again on the fly. Both draw everything from the generator 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import signal
 
@@ -101,6 +103,19 @@ def with_noise(sound: Waveform, ratio: float, random: np.random.Generator) -> Wa
     noise = np.fft.irfft(spectrum * frequency ** -float(random.uniform(0, 1)), count)
     speech = np.sqrt(np.square(sound.samples).mean()) + 1e-9
     return _as_wave(sound.samples + noise * speech / np.sqrt(np.square(noise).mean()) * 10 ** (-ratio / 20))
+
+
+def in_company(sound: Waveform, others: Sequence[np.ndarray], random: np.random.Generator) -> Waveform:
+    """Others talk too, each from a random place of its sound on, together 10 to 30 dB below this one."""
+    count = len(sound.samples)
+    babble = np.zeros(count)
+    for other in others:
+        if len(other):
+            babble += np.resize(np.roll(other, int(random.integers(len(other)))), count)
+    own, theirs = (float(np.sqrt(np.square(x).mean())) for x in (sound.samples, babble))
+    if own == 0 or theirs == 0:
+        return sound
+    return _as_wave(sound.samples + babble * (own / theirs * 10 ** (-float(random.uniform(10, 30)) / 20)))
 
 
 def _as_wave(samples: np.ndarray) -> Waveform:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visemo.models.acoustic import AcousticModel
 from visemo.types import VisemoError
 from visemo.units import FPS, SAMPLE_RATE
 
@@ -36,6 +37,7 @@ class AudioEncoderConfig:
     look_ahead: float = 0.25  # s, the most that any output may know of its future
     dropout: float = 0.1
     phone_classes: int = 0  # > 0 adds a linear head for an auxiliary phone loss
+    phonetic: bool = False  # hear through CMU Sphinx's acoustic model as well
 
     # wav2vec2
     sizes: dict[str, Any] = field(default_factory=dict)  # where Wav2Vec2Config differs from wav2vec2-base
@@ -114,6 +116,7 @@ TAPS = 512  # of the filter
 FILTER_BLOCK = 2**16 - 2 * TAPS  # samples filtered together
 COLOUR_BLOCK = 3000  # mel frames looked at together
 FLOOR = 1e-6  # mel power per band, -60 dB under speech: what silence reads as
+UNLIKELY = 30.0  # nats: what is less likely than that is heard as just that unlikely
 
 
 class MelEncoder(AudioEncoder):
@@ -130,7 +133,9 @@ class MelEncoder(AudioEncoder):
         super().__init__()
         self.config = config
         self.width = config.width
-        self.stem = nn.Linear(STEM * config.bands, config.width)
+        self.acoustic = AcousticModel() if config.phonetic else None
+        inputs = STEM * config.bands + (AcousticModel.width if config.phonetic else 0)
+        self.stem = nn.Linear(inputs, config.width)
         ahead = _steps_ahead(config)
         self.blocks = nn.ModuleList(
             Block(config.width, dilation, future, config.dropout) for dilation, future in zip(config.dilations, ahead)
@@ -139,7 +144,7 @@ class MelEncoder(AudioEncoder):
         self.phones = nn.Linear(config.width, config.phone_classes) if config.phone_classes else None
         self.past = sum(2 * d - a for d, a in zip(config.dilations, ahead))
         self.future = sum(ahead)
-        self.look_ahead = _look_ahead(self.future)
+        self.look_ahead = _look_ahead(self.future, config)
         self.register_buffer("mel", mel_filters(config.bands), persistent=False)
         self.register_buffer("hann", torch.hann_window(WINDOW), persistent=False)
 
@@ -178,10 +183,39 @@ class MelEncoder(AudioEncoder):
         features = []
         for start in range(0, frames, BLOCK):
             stop = min(start + BLOCK, frames)
-            features.append(self._encode_block(samples, start, stop))
+            features.append(self.understand(self.hear(samples, start, stop), start, stop))
             if progress is not None:
                 progress(stop / frames)
         return torch.cat(features, dim=1)
+
+    def hear(self, samples: Tensor, start: int, stop: int) -> Tensor:
+        """What mesh frames start..stop-1 depend on: (B, S) normalised -> (B, steps, inputs). Nothing here learns."""
+        first, last, _ = self._steps(start, stop)
+        steps = STRIDE * (first - self.past), STRIDE * (last + self.future)  # in mel frames
+        margin = STEM // 2
+        sound = _cut(samples, (steps[0] - margin) * HOP - WINDOW // 2, (steps[1] + margin) * HOP + WINDOW // 2)
+        heard = self._log_mel(sound).unfold(1, STEM, STRIDE).transpose(2, 3).flatten(2)
+        if self.acoustic is None:
+            return heard
+        margin = self.acoustic.margin
+        likely = self.acoustic(_cut(samples, steps[0] * HOP - margin, steps[1] * HOP + margin), STRIDE)
+        return torch.cat([heard, (likely / (UNLIKELY / 3)).clamp(min=-3) + 1.5], dim=2)
+
+    def understand(self, heard: Tensor, start: int, stop: int) -> Tensor:
+        """What was heard of mesh frames start..stop-1 -> (B, stop - start, width); no padding anywhere."""
+        x = F.gelu(self.stem(heard))
+        for block in self.blocks:
+            x = block(x)
+        steps = self.norm(x).float()  # may be of half precision while training
+        first, _, at = self._steps(start, stop)
+        below = at.long()
+        mix = (at - below).to(steps)[:, None]
+        return torch.lerp(steps[:, below - first], steps[:, below - first + 1], mix)
+
+    def _steps(self, start: int, stop: int) -> tuple[int, int, Tensor]:
+        """The first and last step that mesh frames start..stop-1 lie between, and the place (n,) of each in steps."""
+        at = torch.arange(start, stop, dtype=torch.float64, device=self.hann.device) / (self.config.fps * STEP)
+        return int(at[0]), int(at[-1]) + 1, at
 
     def phone_logits(self, features: Tensor) -> Tensor:
         """(B, T, width) -> (B, T, phone_classes), for the auxiliary loss.
@@ -192,32 +226,11 @@ class MelEncoder(AudioEncoder):
             raise VisemoError("audio encoder: got phone_classes=0, expected a positive number to name phones")
         return self.phones(features)
 
-    def _encode_block(self, samples: Tensor, start: int, stop: int) -> Tensor:
-        """Mesh frames start..stop-1, from as many samples around them as they depend on."""
-        at = torch.arange(start, stop, device=samples.device, dtype=torch.float64) / (self.config.fps * STEP)
-        first, last = int(at[0]), int(at[-1]) + 1  # steps, both included
-        margin = STEM // 2
-        mel_first = STRIDE * (first - self.past) - margin
-        mel_last = STRIDE * (last + self.future) + margin
-        sound = _cut(samples, mel_first * HOP - WINDOW // 2, mel_last * HOP + WINDOW // 2)
-        steps = self._stack(self._log_mel(sound)).float()  # may be of half precision while training
-        below = at.long()
-        mix = (at - below).to(samples.dtype)[:, None]
-        return torch.lerp(steps[:, below - first], steps[:, below - first + 1], mix)
-
     def _log_mel(self, samples: Tensor) -> Tensor:
         """(B, S) -> (B, frames, bands) every 10 ms, between -1 (silence) and about 1."""
         spectrum = torch.fft.rfft(samples.unfold(1, WINDOW, HOP) * self.hann, n=FFT)
         power = (spectrum.real.square() + spectrum.imag.square()) @ self.mel
         return power.clamp(min=FLOOR).log10() / 3 + 1
-
-    def _stack(self, mel: Tensor) -> Tensor:
-        """(B, frames, bands) every 10 ms -> (B, steps, width) every 20 ms; no padding anywhere."""
-        x = mel.unfold(1, STEM, STRIDE).transpose(2, 3).flatten(2)
-        x = F.gelu(self.stem(x))
-        for block in self.blocks:
-            x = block(x)
-        return self.norm(x)
 
 
 class Block(nn.Module):
@@ -257,9 +270,11 @@ def _mel(hertz: float) -> float:
     return 1127 * math.log1p(hertz / 700)
 
 
-def _look_ahead(steps: int) -> float:
+def _look_ahead(steps: int, config: AudioEncoderConfig) -> float:
     """Seconds of future that `steps` of the network's future add up to, with all that surrounds it."""
     samples = WINDOW // 2 + STEM // 2 * HOP
+    if config.phonetic:
+        samples = max(samples, AcousticModel.margin)
     return (steps + 1) * STEP + samples / SAMPLE_RATE  # + 1: interpolation touches the step after
 
 
@@ -267,11 +282,11 @@ def _steps_ahead(config: AudioEncoderConfig) -> list[int]:
     """Future steps per block: symmetric while the budget lasts, causal after."""
     ahead = []
     for dilation in config.dilations:
-        fits = _look_ahead(sum(ahead) + dilation) <= config.look_ahead
+        fits = _look_ahead(sum(ahead) + dilation, config) <= config.look_ahead
         ahead.append(dilation if fits else 0)
-    if _look_ahead(0) > config.look_ahead:
+    if _look_ahead(0, config) > config.look_ahead:
         raise VisemoError(
-            f"audio encoder: got a look-ahead of {config.look_ahead} s, expected at least {_look_ahead(0)} s"
+            f"audio encoder: got a look-ahead of {config.look_ahead} s, expected at least {_look_ahead(0, config)} s"
         )
     return ahead
 

@@ -81,8 +81,11 @@ def draw_pool(
         inputs = torch.cat([model.geomap.to_map(chunk.float()).half() for chunk in frames.split(CHUNK)])
     leaks, directions = torch.zeros(len(frames), 0), torch.zeros(0, *frames.shape[1:])
     if split is not None:
-        matrix = split.slow if recordings[0].take.kind == "speech" else split.spoken
-        leaks = torch.cat([split.motion.coordinates(chunk.float()) @ matrix for chunk in frames.split(CHUNK)])
+        seen = torch.cat([split.motion.coordinates(chunk.float()) for chunk in frames.split(CHUNK)])
+        leaks = torch.zeros_like(seen)
+        for row, recording in enumerate(recordings):
+            take, own = recording.take, rows == row
+            leaks[own] = seen[own] @ (split.slow if take.kind == "speech" else split.speech_of(take.label))
         directions = split.motion.directions.view(-1, *frames.shape[1:])
     return FramePool(frames, inputs, owner[rows], losses.curvature(laplacian, neutrals), leaks, directions)
 

@@ -1,10 +1,11 @@
-"""The same words heard anew: windows of a take with another tempo, throat, room, wire and level.
+"""The same words heard anew: takes with another tempo, throat, company, room, wire and level.
 
 A small encoder learns its few voices by heart; these keep it at what all voices share.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,43 +13,53 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from visemo.data.augmentation import change_channel, shift_formants
+from visemo.data.augmentation import change_channel, in_company, shift_formants
 from visemo.types import FloatArray, Waveform
 from visemo.units import FPS, SAMPLE_RATE
 
 PER_FRAME = SAMPLE_RATE / FPS  # samples
+TALKERS = 4
 
 
 @dataclass(frozen=True)
 class Hearing:
-    """How far a window may differ from what was recorded.
+    """How far a take may differ from what was recorded.
 
+    versions : in how many ways every take is heard; each is made when it is first wanted, and kept
     speed : largest change of tempo, pitch and formants together, as a tape changes them; motion follows
     formants : largest change of the formants alone
-    voices, channels : shares of windows with other formants, and through another room, wire and noise
+    voices, channels : shares of versions with other formants, and through another room, wire and noise
+    babble : share of versions in which `TALKERS` others talk, 10 to 30 dB fainter
     gain, hiss, tilt : largest change of level (dB), loudest white noise (dB under speech; 0 for none), largest
         one-pole high- or low-pass coefficient
     """
 
+    versions: int = 6
     speed: float = 0.1
     formants: float = 0.12
     voices: float = 0.35
-    channels: float = 0.35
+    channels: float = 0.5
+    babble: float = 0.3
     gain: float = 6.0
     hiss: float = 25.0
     tilt: float = 0.5
 
     def tempo(self, random: np.random.Generator) -> float:
-        """How many frames of the recording pass in a frame of the window."""
+        """How many frames of the recording pass in a frame of the version."""
         return float(random.uniform(1 - self.speed, 1 + self.speed))
 
-    def hear(self, samples: Tensor, random: np.random.Generator) -> Tensor:
-        """Another throat, room, wire, level and hiss: (S,) -> (S,), at about the level that came."""
+    def hear(self, samples: Tensor, random: np.random.Generator, others: Sequence[Tensor] = ()) -> Tensor:
+        """Another throat, company, room, wire, level and hiss: (S,) -> (S,), at about the level that came.
+
+        `others` are sounds at the same level that the company is drawn from.
+        """
         peak = float(samples.abs().max())
         if peak > 0:
             sound = Waveform((samples / peak).numpy())
             if random.random() < self.voices:
                 sound = shift_formants(sound, float(random.uniform(1 - self.formants, 1 + self.formants)))
+            if len(others) and random.random() < self.babble:
+                sound = in_company(sound, [others[k].numpy() for k in random.choice(len(others), TALKERS)], random)
             if random.random() < self.channels:
                 sound = change_channel(sound, random)
             again = torch.from_numpy(sound.samples)
@@ -62,10 +73,10 @@ class Hearing:
         return heard
 
 
-def sound_at(samples: Tensor, frame: float, count: int, tempo: float) -> Tensor:
-    """`count` samples of a take (S,) from the time of `frame` on, played `tempo` times as fast; silence around it."""
-    at = frame * PER_FRAME + tempo * np.arange(count)
-    return torch.from_numpy(np.interp(at, np.arange(len(samples)), samples.numpy(), 0, 0).astype(np.float32))
+def at_tempo(samples: Tensor, tempo: float) -> Tensor:
+    """A take (S,) played `tempo` times as fast, as a tape does."""
+    at = tempo * np.arange(int((len(samples) - 1) / tempo) + 1)
+    return torch.from_numpy(np.interp(at, np.arange(len(samples)), samples.numpy()).astype(np.float32))
 
 
 def frames_between(rows: Tensor, at: FloatArray) -> Tensor:

@@ -17,19 +17,21 @@ from torch.nn import functional as F
 from visemo.evaluate.metrics import lve
 from visemo.face.face import Face
 from visemo.geometry.regions import vertex_weights
-from visemo.models.audio_encoder import AudioEncoderConfig, MelEncoder
+from visemo.models.audio_encoder import STEP, AudioEncoderConfig, MelEncoder
 from visemo.models.checkpoint import save_model
 from visemo.models.speech_motion import SpeechMotion, SpeechMotionConfig
 from visemo.training.corpus import Corpus, Recording, thin
-from visemo.training.hearing import Hearing, frames_between, sound_at
+from visemo.training.hearing import Hearing, at_tempo, frames_between
 from visemo.training.loop import Plan, choose_device, cosine, fit, open_run
 from visemo.training.pca import MotionBasis, principal_motion
 from visemo.types import VisemoError
 from visemo.units import FPS, MM_PER_M, SAMPLE_RATE
 
-AHEAD = round(0.25 * SAMPLE_RATE)  # samples after a window, which an encoder with look-ahead may read
+AHEAD = 2  # batches that are drawn while another is learned from
+GRID = 3  # mesh frames in which the encoder takes a whole number of steps, so that takes are heard once and then cut
 GAP_FLOOR = 0.5  # mm, below which two lip gaps are as good as equal
 SILENCE = "pau"
+UNNAMED = -100  # the phone of a frame that nobody labelled, which the loss passes over
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class SpeechRecipe:
         that opens half as far, which millimetres do not say
     phones : weight of the auxiliary loss that names the phone heard at each frame
     hearing : how far the sound of a window may differ from what was recorded
+    captured : how much oftener a second of captured talk is heard than one of a planted corpus
+    phonetic_share : share of windows that a phonetic encoder hears by its acoustic model alone
     uniform_style : share of windows with the mean of all speakers' styles, for voices never met
     encoder : settings of AudioEncoderConfig that differ from its own defaults
     half : let the encoder multiply in bfloat16 while it learns: twice as fast where the processor can, slower elsewhere
@@ -69,6 +73,8 @@ class SpeechRecipe:
     gap: float = 0.0
     phones: float = 0.0
     hearing: Hearing = field(default_factory=Hearing)
+    captured: float = 1.0
+    phonetic_share: float = 0.0
     uniform_style: float = 0.0
     encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "wav2vec2"})
     half: bool = False
@@ -100,8 +106,8 @@ class SpeechRecipe:
         """Log-mel encoder, windows of three seconds, 48 motion coordinates."""
         return cls(
             steps, horizon=2400, rate=2e-3, warmup=100, clip=1.0, batch=32, window=90, context=20, basis_size=48,
-            lips=12.0, velocity=4.0, gap=0.5, phones=0.4, uniform_style=0.25,
-            encoder={"kind": "mel", "dropout": 0.2, "width": 256}, validate_takes=64,
+            lips=12.0, velocity=4.0, gap=0.5, phones=0.4, captured=2.0, phonetic_share=0.3, uniform_style=0.25,
+            encoder={"kind": "mel", "phonetic": True, "dropout": 0.2, "width": 256}, validate_takes=64,
         )  # fmt: skip
 
 
@@ -247,11 +253,16 @@ class WindowTask(_SpeechTask):
         dual = motion.dual
         self.targets = [torch.cat([b.flatten(1) @ dual for b in r.blocks()]) for r in self.recordings]
         self.sounds = [self._sound(r) for r in self.recordings]
+        if self.encoder.acoustic is not None:
+            self.encoder.acoustic.measure(self.sounds)
         self.labels = [self._labels(r) for r in self.recordings] if recipe.phones else []
-        lengths = np.array([len(t) for t in self.targets], np.float64)
-        self.chance = lengths / lengths.sum()
-        self.drawer = ThreadPoolExecutor(1)
-        self.next_batch: dict[int, Future] = {}
+        real = [recipe.captured if r.store.manifest["source"] == "captures" else 1.0 for r in self.recordings]
+        chance = np.array(real) * [len(t) for t in self.targets]
+        self.chance = chance / chance.sum()
+        self.versions: dict[tuple[int, int], tuple[float, Tensor]] = {}
+        self.steps = self.encoder.hear(torch.zeros(1, 1), 0, recipe.context + recipe.window).shape[1]
+        self.drawers = ThreadPoolExecutor(AHEAD)
+        self.next_batches: dict[int, Future] = {}
 
     def _motion_basis(self) -> MotionBasis:
         face = self.corpus.face
@@ -273,17 +284,18 @@ class WindowTask(_SpeechTask):
 
     def _labels(self, recording: Recording) -> Tensor:
         """(T,) index of the phone heard at each frame."""
-        labels = np.full(recording.frames, self.phone_names.index(SILENCE))
-        for name, start, end in recording.phones():
+        phones = recording.phones()
+        labels = np.full(recording.frames, self.phone_names.index(SILENCE) if phones else UNNAMED)
+        for name, start, end in phones:
             labels[round(start * FPS) : round(end * FPS)] = self.phone_names.index(name)
         return torch.from_numpy(labels)
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        samples, targets, labels, valid, style = self._drawn(step)
+        heard, targets, labels, valid, style = self._drawn(step)
         recipe = self.recipe
         encoder = self.encoder
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.half):
-            features = encoder.encode(samples, recipe.context + recipe.window)[:, recipe.context :]
+            features = encoder.understand(heard, 0, recipe.context + recipe.window)[:, recipe.context :]
         spoken = self.model.unroll(features, style)
         position = self._mean_square(spoken - targets, valid)
         velocity = self._mean_square((spoken - targets).diff(dim=1), valid[:, 1:])
@@ -309,29 +321,48 @@ class WindowTask(_SpeechTask):
         return ((error.square() @ self.variance) * valid).sum() / valid.sum()
 
     def _drawn(self, step: int) -> tuple[Tensor, ...]:
-        """The batch of a step, which a thread has drawn while the last step was computed, if all went in order."""
-        ready = self.next_batch.pop(step, None) or self.drawer.submit(self._batch, step)
-        batch = ready.result()
-        self.next_batch = {step + 1: self.drawer.submit(self._batch, step + 1)}
-        return tuple(column.to(self.device) for column in batch)
+        """The batch of a step, which a thread has drawn while earlier steps were computed, if all went in order."""
+        known, wanted = self.next_batches, range(step, step + AHEAD + 1)
+        self.next_batches = {n: known[n] if n in known else self.drawers.submit(self._batch, n) for n in wanted}
+        return tuple(column.to(self.device) for column in self.next_batches[step].result())
 
     def _batch(self, step: int) -> tuple[Tensor, ...]:
-        """Sound (B, S), targets (B, T, P), phones (B, T), valid (B, T), style (B, n)."""
-        random = np.random.default_rng([self.recipe.seed, step])
+        """What is heard (B, steps, inputs), targets (B, T, P), phones (B, T), valid (B, T), style (B, n)."""
+        recipe = self.recipe
+        random = np.random.default_rng([recipe.seed, step])
         windows = [
-            self._window(int(row), random) for row in random.choice(len(self.targets), self.recipe.batch, p=self.chance)
+            self._window(int(row), random) for row in random.choice(len(self.targets), recipe.batch, p=self.chance)
         ]
-        return tuple(torch.stack(column) for column in zip(*windows))
+        heard, *rest = (torch.stack(column) for column in zip(*windows))
+        if self.encoder.acoustic is not None:
+            # without the mel bands: what few voices teach by heart, phones teach for all
+            deaf = torch.from_numpy(random.random(len(heard)) < recipe.phonetic_share)
+            heard[deaf, :, : -self.encoder.acoustic.width] = 0.0
+        return heard, *rest
 
     def _window(self, row: int, random: np.random.Generator) -> tuple[Tensor, ...]:
         recipe, target = self.recipe, self.targets[row]
-        tempo = recipe.hearing.tempo(random)
-        start = random.uniform(0, max(0.0, len(target) - 1 - tempo * recipe.window))
-        at = start + tempo * np.arange(recipe.window)
-        length = round((recipe.context + recipe.window) / FPS * SAMPLE_RATE) + AHEAD
-        sound = sound_at(self.sounds[row], start - tempo * recipe.context, length, tempo)
+        tempo, heard = self._version(row, int(random.integers(recipe.hearing.versions)))
+        places = max(1, int((len(target) - 1) / tempo - recipe.window) // GRID + 1)
+        start = GRID * int(random.integers(places))
+        at = tempo * (start + np.arange(recipe.window))
+        step = round(start / (FPS * STEP))
         nearest = np.rint(at).astype(np.int64).clip(0, len(target) - 1)
         labels = self.labels[row][nearest] if self.labels else torch.zeros(recipe.window)
         valid = torch.from_numpy(at <= len(target) - 1)
         style = self.style("" if random.random() < recipe.uniform_style else self.recordings[row].take.subject)
-        return recipe.hearing.hear(sound, random), frames_between(target, at), labels, valid, style.cpu()
+        return heard[step : step + self.steps].float(), frames_between(target, at), labels, valid, style.cpu()
+
+    def _version(self, row: int, number: int) -> tuple[float, Tensor]:
+        """A take as it is heard one of several ways: its tempo, and what the encoder hears (steps, inputs) float16,
+        from `context` frames before its beginning on."""
+        if (row, number) not in self.versions:
+            recipe = self.recipe
+            random = np.random.default_rng([recipe.seed, row, number])
+            tempo = recipe.hearing.tempo(random)
+            sound = recipe.hearing.hear(at_tempo(self.sounds[row], tempo), random, self.sounds)
+            before, after = (round(frames / FPS * SAMPLE_RATE) for frames in (recipe.context, recipe.window))
+            frames = recipe.context + max(recipe.window, int(len(sound) / SAMPLE_RATE * FPS)) + GRID
+            heard = self.encoder.hear(F.pad(sound, (before, after))[None], 0, frames)
+            self.versions[row, number] = tempo, heard[0].half()
+        return self.versions[row, number]

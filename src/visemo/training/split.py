@@ -2,14 +2,14 @@
 
 Reconstruction cannot tell S c + X d from S (c - M d) + (X + S M) d, whatever M; a penalty on the leaks
 picks the M of the naive sum. Three facts from outside fix it: in speech takes, speech is fast and
-expression slow; an expression is local and absent where slow speech is absent; and some takes of an
-expression have hardly any speech in them. Here these become two matrices in the coordinates of a
-motion basis, which the fusion module is then taught.
+expression slow; an expression is local, absent where slow speech is absent, and never parts the lips, which is
+speech's to do; and some takes of an expression have hardly any speech in them. Here these become matrices in the
+coordinates of a motion basis, which the fusion module is then taught.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,7 +33,10 @@ STRANGER = 1e-4  # energy that an unmet speaker's mouth may put into any directi
 PRIOR_VERTICES = 300
 PRIOR_NOISE = 0.05  # mm
 PRIOR_FLOOR = 0.02  # expression energy allowed everywhere, of the mean
-SPEECH_IN_EXPRESSION = 0.05  # energy of the speech in expression takes, of speech itself
+SPEECH_IN_EXPRESSION = 0.05  # energy of the speech in expression takes, of speech itself, where nothing else is known
+SPEECH_BESIDE_REFERENCE = 0.3  # the same where the expression's own shape is known
+SEALED = 0.2  # mm that an expression may part the lips
+SEALED_IN_TALK = 0.03  # the same of the tenths of it that a speaker shows
 CLEANEST = 0.05  # share of a label's takes that have less speech in them than its reference
 
 
@@ -48,31 +51,36 @@ class SplitConfig:
 
     components: int = 60
     length: float = 5.0
-    trust: float = 5e-2
+    trust: float = 3e-2
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Linear maps on row vectors of coordinates: `slow` takes speech motion to its expression part,
-    `spoken` takes expression motion to its speech part."""
+    """Linear maps on row vectors of coordinates: `slow` takes speech motion to its expression part, `spoken` takes
+    expression motion to its speech part, one map for each label and one, named "", for labels never met."""
 
     motion: MotionBasis
     slow: Tensor  # (P, P)
-    spoken: Tensor  # (P, P)
+    spoken: Mapping[str, Tensor]  # (P, P) each
 
     def expression_in_speech(self, displacements: Tensor) -> Tensor:
         """(B, V, 3) m of speech takes -> what of it is expression, (B, V, 3) m."""
         return self.motion.displacements(self.motion.coordinates(displacements) @ self.slow)
 
-    def speech_in_expression(self, displacements: Tensor) -> Tensor:
-        """(B, V, 3) m of expression takes -> what of it is speech, (B, V, 3) m."""
-        return self.motion.displacements(self.motion.coordinates(displacements) @ self.spoken)
+    def speech_in_expression(self, displacements: Tensor, label: str = "") -> Tensor:
+        """(B, V, 3) m of takes of one expression -> what of it is speech, (B, V, 3) m."""
+        return self.motion.displacements(self.motion.coordinates(displacements) @ self.speech_of(label))
+
+    def speech_of(self, label: str) -> Tensor:
+        """The map (P, P) for takes of that label."""
+        return self.spoken.get(label, self.spoken[""])
 
     def to(self, device: torch.device) -> Split:
         motion = MotionBasis(
             *(t.to(device) for t in (self.motion.directions, self.motion.deviation, self.motion.omega))
         )
-        return replace(self, motion=motion, slow=self.slow.to(device), spoken=self.spoken.to(device))
+        spoken = {label: matrix.to(device) for label, matrix in self.spoken.items()}
+        return replace(self, motion=motion, slow=self.slow.to(device), spoken=spoken)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +121,17 @@ def closed_form_split(
     field = _Field.build(face, motion)
     spoken, worn = speech_and_expression(speech, field)
     stranger = STRANGER * np.trace(spoken) * np.eye(len(spoken))
-    slow = _share(worn, spoken + stranger)
-    prior = _local_prior(field, worn, expression, config.length)
+    slow = _share(_sealed(worn, field, SEALED_IN_TALK), spoken + stranger)
+    prior = _sealed(_local_prior(field, worn, expression, config.length), field)
     amount = SPEECH_IN_EXPRESSION * spoken
     references = _references(expression, _share(amount, prior), _share(0.1 * amount, prior))
-    energy = np.trace(expression.moment) / np.trace(references)
-    return Split(motion, _tensor(slow), _tensor(_share(amount, energy * references + config.trust * prior)))
+    every = sum(np.outer(shape, shape) for shape in references.values()) / len(references)
+    every *= np.trace(expression.moment) / np.trace(every)
+    found = {"": _share(amount, _sealed(every + config.trust * prior, field))}
+    for label, shape in references.items():
+        own = _sealed(np.outer(shape, shape) + config.trust * prior, field)
+        found[label] = _share(SPEECH_BESIDE_REFERENCE * spoken, own)
+    return Split(motion, _tensor(slow), {label: _tensor(matrix) for label, matrix in found.items()})
 
 
 def speech_and_expression(speech: Group, field: _Field) -> tuple[Array, Array]:
@@ -185,6 +198,7 @@ class _Field:
     points: Array  # (n, 3) mm
     axes: Array  # (3, n, P) displacement per unit of each coordinate
     lower: Array  # (P, P) mean square displacement that the lower face contributes
+    parting: Array  # (P, 3N) upper minus lower lip; its squares add up to a mean square over the lip pairs
 
     @classmethod
     def build(cls, face: Face, motion: MotionBasis) -> _Field:
@@ -193,7 +207,10 @@ class _Field:
         chosen = _spread(template, PRIOR_VERTICES)
         between = 0.5 * (template[face.regions["lips"], 1].mean() + template[face.regions["eyes"], 1].mean())
         below = directions[:, template[:, 1] < between].reshape(len(directions), -1)
-        return cls(template[chosen], directions[:, chosen].transpose(2, 1, 0), below @ below.T / len(template))
+        upper, lower = face.lip_pairs.T
+        parting = (directions[:, upper] - directions[:, lower]).reshape(len(directions), -1) / np.sqrt(len(upper))
+        seen = directions[:, chosen].transpose(2, 1, 0)
+        return cls(template[chosen], seen, below @ below.T / len(template), parting)
 
     def energy(self, moment: Array) -> Array:
         """Mean square displacement (n,) at each vertex, of coordinates with second moment (P, P)."""
@@ -221,16 +238,24 @@ def _local_prior(field: _Field, worn: Array, expression: Group, length: float) -
     return np.linalg.inv(np.asarray(precision))
 
 
+def _sealed(covariance: Array, field: _Field, within: float = SEALED) -> Array:
+    """A covariance (P, P) of expression, when it is known that the lips stay together, within so many mm."""
+    seen = covariance @ field.parting
+    noise = within**2 / field.parting.shape[1] * np.eye(field.parting.shape[1])
+    known = covariance - seen @ np.linalg.solve(field.parting.T @ seen + noise, seen.T)
+    return 0.5 * (known + known.T)
+
+
 def _share(wanted: Array, other: Array) -> Array:
     """(P, P): x times this is the best linear estimate of what has covariance `wanted` in a sum with `other`."""
     return np.linalg.solve(wanted + other + 1e-9 * np.trace(other) * np.eye(len(other)), wanted)
 
 
-def _references(expression: Group, speech_share: Array, gentle_share: Array) -> Array:
-    """Second moment (P, P) of each label's shape without speech: its takes, drawn out to where they have least."""
+def _references(expression: Group, speech_share: Array, gentle_share: Array) -> dict[str, Array]:
+    """Each label's shape (P,) without speech: its takes, drawn out to where they have least."""
     labels = np.array(expression.names)
-    shapes = []
-    for label in sorted(set(labels)):
+    shapes = {}
+    for label in sorted(set(expression.names)):
         means = np.stack([_weighted_mean(take) for take, name in zip(expression.takes, labels) if name == label])
         residual = means - means @ speech_share
         typical = residual.mean(axis=0)
@@ -240,9 +265,8 @@ def _references(expression: Group, speech_share: Array, gentle_share: Array) -> 
         amount = leak @ _growth(leak @ leak.mean(axis=0), leak)  # of speech in each take
         least = amount.mean() - np.quantile(amount, CLEANEST)
         shape = unit.mean(axis=0) - least * _growth(amount, unit)
-        shapes.append(shape - shape @ gentle_share)
-    shapes = np.stack(shapes)
-    return shapes.T @ shapes / len(shapes)
+        shapes[label] = shape - shape @ gentle_share
+    return shapes
 
 
 def _growth(amount: Array, rows: Array) -> Array:
