@@ -13,7 +13,7 @@ from scipy.interpolate import CubicSpline, PchipInterpolator
 from visemo.face.builtin.form import cast, front_depth, project, smooth_step
 from visemo.face.builtin.layout import EYE_SEGMENTS, MOUTH_RED, MOUTH_SEGMENTS, ROLL, Layout
 
-EYE_CENTRE = np.array([31.5, 28.0, 76.0])
+EYE_CENTRE = np.array([31.5, 28.0, 73.0])
 EYE_RADIUS = 12.0
 
 
@@ -85,8 +85,8 @@ def lid_curve() -> np.ndarray:
     upper = k <= quarter
     t = np.where(upper, k / quarter, (EYE_SEGMENTS - k) / quarter)  # 0 outer corner, 1 inner corner
     x = PchipInterpolator([0, 1], [14.2, -14.6])(t)
-    top = PchipInterpolator([0, 0.1, 0.3, 0.5, 0.75, 0.93, 1], [0.3, 1.9, 4.1, 4.7, 4.0, 0.8, -1.3])(t)
-    low = PchipInterpolator([0, 0.15, 0.4, 0.7, 0.92, 1], [0.3, -2.3, -5.0, -4.9, -2.4, -1.3])(t)
+    top = PchipInterpolator([0, 0.1, 0.3, 0.5, 0.75, 0.93, 1], [0.6, 2.0, 3.9, 4.3, 3.6, 0.7, -1.3])(t)
+    low = PchipInterpolator([0, 0.15, 0.4, 0.7, 0.92, 1], [0.6, -2.0, -4.9, -4.8, -2.3, -1.3])(t)
     y = np.where(upper, top, low)
     return np.stack([x, y], axis=1)
 
