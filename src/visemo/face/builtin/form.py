@@ -10,7 +10,7 @@ from scipy.interpolate import PchipInterpolator
 
 # the bare skull-and-flesh form without nose, lips and eyes, by level: half width, front, back, roundness
 _LEVEL = np.array([-121, -87.5, -83.5, -79.5, -76, -72, -64, -54, -40, -20, 0, 15, 30, 48, 75, 95], dtype=float)
-_FRONT = np.array([38, 44, 55, 70, 83, 93.5, 100, 99.0, 101.5, 101, 97.5, 96, 95, 99, 96, 90])
+_FRONT = np.array([38, 45, 57, 75, 89, 97, 99.5, 99.0, 101.5, 101, 97.5, 96, 95, 99, 96, 90])
 _WIDTH = np.array([29, 32, 37, 43, 48, 53, 58, 61.5, 64, 67.5, 71.5, 73, 72.5, 72.5, 73.5, 73])
 _BACK = np.array([-40, -42, -44, -47, -51, -56, -62, -68, -74, -82, -91, -97, -101, -103, -99, -95])
 _front, _width, _back = (PchipInterpolator(_LEVEL, row, extrapolate=False) for row in (_FRONT, _WIDTH, _BACK))
@@ -73,10 +73,10 @@ def _head(p: np.ndarray) -> np.ndarray:
 
 def _jaw(p: np.ndarray) -> np.ndarray:
     """The mandible under its muscle: from the ear down to the angle, and forward along the lower edge to the chin."""
-    branch = _capsule(p, (52, -8, 8), (45, -42, 16), 12.0, 10.5)
-    body = _capsule(p, (45, -42, 14), (28, -61, 60), 9.5, 10.5)
-    arch = _capsule(p, (28, -61, 60), (8, -69.8, 79), 10.5, 12.0)
-    front = _capsule(p, (8, -69.8, 79), (0, -71.5, 82), 12.0, 12.8)
+    branch = _capsule(p, (52, -8, 8), (43, -41, 18), 12.0, 9.5)
+    body = _capsule(p, (43, -41, 18), (28, -61, 60), 9.5, 10.5)
+    arch = _capsule(p, (28, -61, 60), (8, -69.8, 80.5), 10.5, 11.0)
+    front = _capsule(p, (8, -69.8, 80.5), (0, -71.2, 84), 11.0, 11.6)
     return _union(_union(_union(body, branch, 12.0), arch, 8.0), front, 6.0)
 
 
@@ -86,7 +86,7 @@ def _neck(p: np.ndarray) -> np.ndarray:
     strap = _capsule(p, (48, -20, -16), (14, -172, -3), 8.0, 7.5)
     slope = _capsule(p, (14, -84, -56), (66, -196, -58), 12.0, 33.0)
     larynx = _ellipsoid(p, (0, -114, 9), (11, 18, 13))
-    floor = _capsule(p, (11, -59, 62), (13, -62, 18), 15.0, 17.0)  # of the mouth, between the branches of the jaw
+    floor = _capsule(p, (8, -57, 62), (12, -61, 18), 14.5, 17.0)  # of the mouth, between the branches of the jaw
     neck = _union(_union(column, slope, 30.0), strap, 14.0)
     return _union(_union(neck, larynx, 12.0), floor, 22.0)
 
@@ -126,8 +126,8 @@ def skin(points: np.ndarray) -> np.ndarray:
     d += 2.2 * bump(p, (22, 39, 92), (9, 6, 14))
     d -= 2.6 * bump(p, (51, 4, 68), (17, 11, 24))  # cheekbones
     d += 2.0 * bump(p, (25, 10, 92), (12, 9, 20))  # from the inner corner of the eye down to the cheek
-    d += 1.4 * bump(p, (51, -25, 66), (15, 14, 28))  # the hollow below the cheekbones
-    d -= 2.2 * bump(p, (0, -64.5, 100), (13, 9, 14))  # chin
+    d += 1.1 * bump(p, (51, -25, 66), (17, 15, 28))  # the hollow below the cheekbones
+    d -= 1.8 * bump(p, (0, -67, 100), (13, 9, 14))  # chin
     d += 1.0 * bump(p, (0, -53.5, 100), (14, 4.6, 12))
     d -= 4.6 * bump(p, (0, -36, 100), (20, 14, 20))  # muzzle
     d -= 2.0 * bump(p, (20, 70, 88), (18, 16, 20))  # frontal eminences
