@@ -46,12 +46,12 @@ class Studio:
 
     lights: tuple[Light, ...] = (
         Light((-0.50, 0.62, 0.80), (2.34, 2.17, 1.98), (0.38, 0.18, 0.11)),  # key: soft, warm, upper left
-        Light((0.85, 0.10, 0.62), (0.42, 0.50, 0.62), (0.40, 0.30, 0.28)),  # fill: cool, from the right
+        Light((0.85, 0.10, 0.62), (0.56, 0.60, 0.68), (0.45, 0.34, 0.30)),  # fill: cool, from the right
         Light((0.66, 0.42, -0.62), (1.60, 1.65, 1.80), (0.05, 0.0, 0.0)),  # rim: from behind
         Light((-0.80, 0.20, -0.60), (0.70, 0.66, 0.62), (0.05, 0.0, 0.0)),  # rim on the other side
     )
     sky: tuple[float, float, float] = (0.29, 0.31, 0.34)
-    ground: tuple[float, float, float] = (0.18, 0.14, 0.12)
+    ground: tuple[float, float, float] = (0.22, 0.175, 0.15)
     top: tuple[float, float, float] = (0.225, 0.245, 0.275)
     bottom: tuple[float, float, float] = (0.055, 0.062, 0.074)
 

@@ -155,7 +155,7 @@ def _colors(frame: Frame) -> FloatArray:
     for rings in frame.eye:
         colors[rings[:2]] = LID_EDGE
         colors[rings[2]] = 0.4 * LID_EDGE
-        colors[rings[2, 3:24]] = LASH_LINE
+        colors[rings[2, 3:23]] = LASH_LINE
         colors[rings[6:8, 4:23]] *= CREASE
     return colors.astype(np.float32)
 

@@ -12,7 +12,7 @@ from scipy.interpolate import PchipInterpolator
 _LEVEL = np.array([-121, -87.5, -83.5, -79.5, -76, -72, -64, -54, -40, -20, 0, 15, 30, 48, 75, 95], dtype=float)
 _FRONT = np.array([38, 45, 57, 75, 89, 97, 99.5, 99.0, 101.5, 101, 97.5, 96, 95, 99, 96, 90])
 _WIDTH = np.array([29, 32, 37, 43, 48, 53, 58, 61.5, 64, 67.5, 71.5, 73, 72.5, 72.5, 73.5, 73])
-_BACK = np.array([-40, -42, -44, -47, -51, -56, -62, -68, -74, -82, -91, -97, -101, -103, -99, -95])
+_BACK = np.array([-40, -42, -44, -47, -51, -56, -62, -67, -72, -79, -87, -92, -95, -97, -94, -91])
 _front, _width, _back = (PchipInterpolator(_LEVEL, row, extrapolate=False) for row in (_FRONT, _WIDTH, _BACK))
 
 
@@ -66,7 +66,9 @@ def _head(p: np.ndarray) -> np.ndarray:
     power = np.where(z > middle, 2.1 - 0.15 * smooth_step(-50.0, -76.0, level), 2.1)
     radius = (np.abs(x / width) ** power + np.abs((z - middle) / depth) ** power) ** (1.0 / power)
     side = (radius - 1.0) * np.minimum(width, np.abs(depth)) * 0.9
-    dome = (np.abs(x / 75.0) ** 2.2 + np.abs((y - 46.0) / 92.0) ** 2.15 + np.abs(z / 97.0) ** 2.15) ** (1 / 2.15)
+    dome = (np.abs(x / 75.0) ** 2.2 + np.abs((y - 46.0) / 92.0) ** 2.15 + np.abs((z - 1.0) / 95.5) ** 2.15) ** (
+        1 / 2.15
+    )
     over = smooth_step(40.0, 92.0, y)
     return side * (1 - over) + (dome - 1.0) * 78.0 * over + 0.6 * past
 
@@ -83,12 +85,12 @@ def _jaw(p: np.ndarray) -> np.ndarray:
 def _neck(p: np.ndarray) -> np.ndarray:
     """The column of the neck with the two muscles that run from behind the ears to the breastbone."""
     column = _capsule(p, (0, -40, -11), (0, -180, -40), 40.0, 46.0)
-    strap = _capsule(p, (48, -20, -16), (14, -172, -3), 8.0, 7.5)
+    strap = _capsule(p, (46, -20, -14), (14, -172, -3), 7.0, 7.0)
     slope = _capsule(p, (14, -84, -56), (66, -196, -58), 12.0, 33.0)
     larynx = _ellipsoid(p, (0, -114, 9), (11, 18, 13))
     floor = _capsule(p, (8, -57, 62), (12, -61, 18), 14.5, 17.0)  # of the mouth, between the branches of the jaw
     neck = _union(_union(column, slope, 30.0), strap, 14.0)
-    return _union(_union(neck, larynx, 12.0), floor, 22.0)
+    return _union(_union(neck, larynx, 12.0), floor, 30.0)
 
 
 def _groove(p: np.ndarray, a: tuple, b: tuple, width: float) -> np.ndarray:
@@ -118,15 +120,15 @@ def skin(points: np.ndarray) -> np.ndarray:
     """Signed distance-like value (N,), about mm, negative inside, of the skin without lips and lids."""
     p = np.stack([np.abs(points[:, 0]), points[:, 1], points[:, 2]], axis=1)
     d = _union(_head(p), _jaw(p), 24.0)
-    d = _union(d, _neck(p), 34.0)
+    d = _union(d, _neck(p), 38.0)
     d -= 2.6 * bump(p, (26, 47, 92), (20, 7.5, 16))  # brow ridge
     d -= 1.5 * bump(p, (56, 42, 70), (10, 14, 18))
     d += 5.5 * bump(p, (31, 29, 90), (16, 11, 16))  # sockets
     d += 3.5 * bump(p, (14, 31, 92), (6, 8, 14))
     d += 2.2 * bump(p, (22, 39, 92), (9, 6, 14))
-    d -= 2.6 * bump(p, (51, 4, 68), (17, 11, 24))  # cheekbones
+    d -= 3.0 * bump(p, (50, 5, 70), (18, 11, 24))  # cheekbones
     d += 2.0 * bump(p, (25, 10, 92), (12, 9, 20))  # from the inner corner of the eye down to the cheek
-    d += 1.1 * bump(p, (51, -25, 66), (17, 15, 28))  # the hollow below the cheekbones
+    d += 1.2 * bump(p, (48, -24, 72), (18, 15, 28))  # the hollow below the cheekbones
     d -= 1.8 * bump(p, (0, -67, 100), (13, 9, 14))  # chin
     d += 1.0 * bump(p, (0, -53.5, 100), (14, 4.6, 12))
     d -= 4.6 * bump(p, (0, -36, 100), (20, 14, 20))  # muzzle

@@ -23,7 +23,7 @@ def skin_color(points: np.ndarray) -> np.ndarray:
     p = np.stack([np.abs(points[:, 0]), points[:, 1], points[:, 2]], axis=1)
     color = np.tile(SKIN, (len(p), 1))
     warm = (
-        0.45 * bump(p, (38, -6, 82), (26, 20, 30))
+        0.45 * bump(p, (34, -5, 86), (20, 17, 28))
         + 0.8 * bump(p, (0, -6, 112), (15, 10, 14))
         + 0.4 * bump(p, (0, -72, 100), (14, 10, 14))
     )

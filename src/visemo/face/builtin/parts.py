@@ -240,7 +240,7 @@ def rim_shapes_row(body: np.ndarray, count: int, move: np.ndarray) -> np.ndarray
 
 def _lashes(side: str, base: np.ndarray, base_shapes: np.ndarray) -> Part:
     """Upper lashes: thin triangles that stand on the lid's edge `base` (n, 3) mm, from the outer corner inwards."""
-    fine = np.linspace(1.0, len(base) - 3.0, 3 * len(base))
+    fine = np.linspace(1.0, len(base) - 4.5, 3 * len(base))
     left = np.minimum(fine.astype(int), len(base) - 2)
     part = (fine - left)[:, None]
     root = base[left] * (1 - part) + base[left + 1] * part
@@ -297,7 +297,7 @@ def _ear(side: str) -> Part:
     z = -1.0 - back * np.cos(lean) + out * np.sin(lean)
     points = np.stack([x, up + 13.0, z], axis=-1).reshape(-1, 3)
     hollow = np.exp(-(((back + 2.0) / 6.0) ** 2) - ((up + 3.0) / 8.0) ** 2).reshape(-1, 1)
-    color = np.array([0.53, 0.29, 0.22]) * (1.0 - 0.55 * hollow)
+    color = np.array([0.53, 0.29, 0.22]) * (1.0 - [0.3, 0.42, 0.42] * hollow)
     triangles = grid_triangles(rings, around, True)
     if side == "Right":
         points = points * [-1, 1, 1]
@@ -308,7 +308,7 @@ def _ear(side: str) -> Part:
 
 def _hair() -> Part:
     points, color = hair_surface()
-    return _part("hair", points, grid_triangles(ROWS, COLUMNS, True), color, moves={}, gloss=0.2)
+    return _part("hair", points, grid_triangles(ROWS, COLUMNS, True), color, moves={}, gloss=0.28)
 
 
 def _flatten(direction: np.ndarray) -> np.ndarray:

@@ -374,7 +374,7 @@ def _part_shapes(f: Frame) -> dict[str, np.ndarray]:
         + middle * (near * upper * [0, 4.2, 2.5] + around(f, 0.5, 1.8) * lower * [0, -5.4, 1.5])
         + red * middle * (upper * [0, 0.6, 1.8] + lower * [0, -0.3, 2.0])
         + ring(f),
-        "mouthLowerDownLeft": around(f, 0.62, 1.5) * one_side * lower * [0.6, -7.5, -0.5]
+        "mouthLowerDownLeft": around(f, 0.55, 1.75) ** 1.5 * one_side * lower * [0.6, -7.5, -0.5]
         + red * one_side * lower * [0, -0.4, 0.9],
         "mouthUpperUpLeft": near * one_side * upper * [0.6, 6.2, 0.4]
         + red * one_side * upper * [0, 0.2, 0.8]
