@@ -11,7 +11,7 @@ from scipy.interpolate import PchipInterpolator
 # the bare skull-and-flesh form without nose, lips and eyes, by level: half width, front, back, roundness
 _LEVEL = np.array([-121, -87.5, -83.5, -79.5, -76, -72, -64, -54, -40, -20, 0, 15, 30, 48, 75, 95], dtype=float)
 _FRONT = np.array([38, 45, 57, 75, 89, 97, 99.5, 99.0, 101.5, 101, 97.5, 96, 95, 99, 96, 90])
-_WIDTH = np.array([29, 32, 37, 43, 48, 53, 58, 61.5, 64, 67.5, 71.5, 73, 72.5, 72.5, 73.5, 73])
+_WIDTH = np.array([29, 32, 36, 41, 45.5, 50, 55, 58.5, 62, 66.5, 71.5, 73, 72.5, 72.5, 73.5, 73])
 _BACK = np.array([-40, -42, -44, -47, -51, -56, -62, -67, -72, -79, -87, -92, -95, -97, -94, -91])
 _front, _width, _back = (PchipInterpolator(_LEVEL, row, extrapolate=False) for row in (_FRONT, _WIDTH, _BACK))
 
@@ -66,18 +66,16 @@ def _head(p: np.ndarray) -> np.ndarray:
     power = np.where(z > middle, 2.1 - 0.15 * smooth_step(-50.0, -76.0, level), 2.1)
     radius = (np.abs(x / width) ** power + np.abs((z - middle) / depth) ** power) ** (1.0 / power)
     side = (radius - 1.0) * np.minimum(width, np.abs(depth)) * 0.9
-    dome = (np.abs(x / 75.0) ** 2.2 + np.abs((y - 46.0) / 92.0) ** 2.15 + np.abs((z - 1.0) / 95.5) ** 2.15) ** (
-        1 / 2.15
-    )
+    dome = np.abs(x / 75.0) ** 2.2 + np.abs((y - 46.0) / 92.0) ** 2.15 + np.abs((z - 1.0) / 95.5) ** 2.15
     over = smooth_step(40.0, 92.0, y)
-    return side * (1 - over) + (dome - 1.0) * 78.0 * over + 0.6 * past
+    return side * (1 - over) + (dome ** (1 / 2.15) - 1.0) * 78.0 * over + 0.6 * past
 
 
 def _jaw(p: np.ndarray) -> np.ndarray:
     """The mandible under its muscle: from the ear down to the angle, and forward along the lower edge to the chin."""
     branch = _capsule(p, (52, -8, 8), (43, -41, 18), 12.0, 9.5)
-    body = _capsule(p, (43, -41, 18), (28, -61, 60), 9.5, 10.5)
-    arch = _capsule(p, (28, -61, 60), (8, -69.8, 80.5), 10.5, 11.0)
+    body = _capsule(p, (43, -41, 18), (26.5, -61, 60), 9.5, 10.0)
+    arch = _capsule(p, (26.5, -61, 60), (8, -69.8, 80.5), 10.0, 11.0)
     front = _capsule(p, (8, -69.8, 80.5), (0, -71.2, 84), 11.0, 11.6)
     return _union(_union(_union(body, branch, 12.0), arch, 8.0), front, 6.0)
 
@@ -127,6 +125,8 @@ def skin(points: np.ndarray) -> np.ndarray:
     d += 3.5 * bump(p, (14, 31, 92), (6, 8, 14))
     d += 2.2 * bump(p, (22, 39, 92), (9, 6, 14))
     d -= 3.0 * bump(p, (50, 5, 70), (18, 11, 24))  # cheekbones
+    d -= 1.3 * _groove(p, (50, 6, 68), (71, 13, 22), 7.0)  # and the arch that runs from them to the ear
+    d += 1.6 * bump(p, (66, 43, 42), (12, 13, 18))  # temples
     d += 2.0 * bump(p, (25, 10, 92), (12, 9, 20))  # from the inner corner of the eye down to the cheek
     d += 1.2 * bump(p, (48, -24, 72), (18, 15, 28))  # the hollow below the cheekbones
     d -= 1.8 * bump(p, (0, -67, 100), (13, 9, 14))  # chin

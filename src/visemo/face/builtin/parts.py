@@ -250,10 +250,10 @@ def _lashes(side: str, base: np.ndarray, base_shapes: np.ndarray) -> Part:
     outward = root - EYE_CENTRE * [sign, 1, 1]
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     place = np.linspace(0, 1, len(fine))[:, None]
-    length = (3.5 * np.sin(np.pi * (0.12 + 0.8 * place)) ** 0.7 * (1.15 - 0.5 * place)) * (
+    length = (3.5 * np.sin(np.pi * (0.12 + 0.8 * place)) ** 0.7 * (1.0 - 0.35 * place)) * (
         0.8 + 0.2 * np.cos(7.0 * fine)
     )[:, None]
-    grow = outward * [0.9, 0.3, 0.9] + [0, 0.42, 0] + sign * (0.45 - place) * [0.9, 0, 0]
+    grow = outward * [0.9, 0.3, 0.9] + [0, 0.42, 0] + sign * (0.45 - place) * [0.6, 0, 0]
     bend = root + 0.55 * length * grow - [0, 0.25, 0]
     tip = root + length * (grow + np.array([0, 0.18, 0]))
     points = np.stack([root - 0.5 * along, root + 0.5 * along, bend - 0.3 * along, bend + 0.3 * along, tip], axis=1)

@@ -41,8 +41,9 @@ def _lip_curves() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rim_y = CubicSpline([0, 0.3, 0.7, 1], [-40.6, -39.9, -40.0, -39.3], bc_type=level)(s)
     up = CubicSpline([0, 0.1, 0.22, 0.55, 0.85, 1], [-34.5, -33.7, -32.5, -34.6, -37.6, -39.1], bc_type=level)(s)
     low = CubicSpline([0, 0.3, 0.6, 0.85, 1], [-49.8, -49.1, -46.2, -42.0, -39.6], bc_type=level)(s)
-    rim = np.stack([23.8 * s, rim_y], axis=1)
-    border = np.stack([24.9 * s, up], axis=1), np.stack([24.9 * s, low], axis=1)
+    out = s * (1.03 - 0.03 * s * s)  # closer towards the corner, where the lips run back into the face
+    rim = np.stack([23.8 * out, rim_y], axis=1)
+    border = np.stack([24.9 * out, up], axis=1), np.stack([24.9 * out, low], axis=1)
     both = np.concatenate([rim, rim[-2::-1]])
     return both, np.concatenate([border[0], border[1][-2::-1]]), np.concatenate([s, s[-2::-1]])
 
