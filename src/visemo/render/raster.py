@@ -28,7 +28,7 @@ SHADOW_MAP = 288  # cells of the square that the first lamp looks through
 SHADOW_REACH = 1.3  # half its side, in half heights of the picture at the camera's target
 PENUMBRA = 8.0  # cells over which a shadow's edge is smeared
 SHADOW = 0.72  # how much of the first lamp a full shadow takes; the rest bounces back from the room
-SHADOW_DEPTH = 2.5e-3  # m; what lies less than this behind the lit surface is not dark yet
+SHADOW_DEPTH = 3.5e-3  # m; what lies less than this behind the lit surface is not dark yet
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,9 @@ def _shade(normal, view, albedo, gloss, reach, lamps, ambient, out):
         facing = normal[0] * lx + normal[1] * ly + normal[2] * lz
         if facing < -0.5:
             continue  # beyond the reach of every wrap
-        strong = reach if n == 0 else 1.0
+        strong = 1.0
+        if n == 0:  # at the terminator a body shades itself, which the wrap already is: no second edge there
+            strong -= (1.0 - reach) * min(max((facing + 0.4) / 0.5, 0.0), 1.0)
         mirror = 0.0
         if facing > 0:
             hx, hy, hz = lx + view[0], ly + view[1], lz + view[2]

@@ -118,7 +118,7 @@ def skin(points: np.ndarray) -> np.ndarray:
     """Signed distance-like value (N,), about mm, negative inside, of the skin without lips and lids."""
     p = np.stack([np.abs(points[:, 0]), points[:, 1], points[:, 2]], axis=1)
     d = _union(_head(p), _jaw(p), 24.0)
-    d = _union(d, _neck(p), 38.0)
+    d = _union(d, _neck(p), 40.0)
     d -= 2.6 * bump(p, (26, 47, 92), (20, 7.5, 16))  # brow ridge
     d -= 1.5 * bump(p, (56, 42, 70), (10, 14, 18))
     d += 5.5 * bump(p, (31, 29, 90), (16, 11, 16))  # sockets
