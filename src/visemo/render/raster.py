@@ -254,7 +254,7 @@ def _shade(normal, view, albedo, gloss, reach, lamps, ambient, out):
             continue  # beyond the reach of every wrap
         strong = 1.0
         if n == 0:  # at the terminator a body shades itself, which the wrap already is: no second edge there
-            strong -= (1.0 - reach) * min(max((facing + 0.4) / 0.5, 0.0), 1.0)
+            strong -= (1.0 - reach) * min(2.0 * facing + 1.0, 1.0)
         mirror = 0.0
         if facing > 0:
             hx, hy, hz = lx + view[0], ly + view[1], lz + view[2]

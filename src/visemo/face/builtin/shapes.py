@@ -360,7 +360,7 @@ def _smile(f: Frame) -> np.ndarray:
         + bag(f, 0.7)
         + blunt(f)
         + brush(f, (33, -40), (6, 9), (0.4, 0.3, 1.4))
-        + band(f) * _left(f) * (upper * [0, -0.8, -0.6] + lower * [0, 0.6, -0.8])
+        + band(f) * _left(f) * (upper * [0, -0.8, -0.6] + lower * [0, 1.7, -0.9])
     )
 
 
