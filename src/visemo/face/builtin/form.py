@@ -82,10 +82,10 @@ def _jaw(p: np.ndarray) -> np.ndarray:
 
 def _neck(p: np.ndarray) -> np.ndarray:
     """The column of the neck with the two muscles that run from behind the ears to the breastbone."""
-    column = _capsule(p, (0, -40, -11), (0, -180, -40), 40.0, 46.0)
-    strap = _capsule(p, (46, -20, -14), (14, -172, -3), 7.0, 7.0)
-    slope = _capsule(p, (14, -84, -56), (66, -196, -58), 12.0, 33.0)
-    larynx = _ellipsoid(p, (0, -114, 9), (11, 18, 13))
+    column = _capsule(p, (0, -40, -6), (0, -180, -35), 40.0, 46.0)
+    strap = _capsule(p, (46, -20, -14), (14, -172, 3), 7.0, 7.0)
+    slope = _capsule(p, (12, -96, -54), (66, -200, -58), 12.0, 32.0)
+    larynx = _ellipsoid(p, (0, -112, 14), (11, 18, 13))
     floor = _capsule(p, (8, -57, 62), (12, -61, 18), 14.5, 17.0)  # of the mouth, between the branches of the jaw
     neck = _union(_union(column, slope, 30.0), strap, 14.0)
     return _union(_union(neck, larynx, 12.0), floor, 30.0)
