@@ -35,7 +35,7 @@ def skin_color(points: np.ndarray) -> np.ndarray:
     for strength, target in (
         (0.9 * dark, SKIN * (0.2, 0.11, 0.1)),
         (0.85 * hair_strength(p), HAIR),
-        (0.85 * brow_strength(p), HAIR * 0.6),
+        (0.85 * brow_strength(p), HAIR * (0.8, 0.6, 0.55)),
     ):
         color += strength[:, None] * (target - color)
     return color

@@ -251,7 +251,7 @@ def _lashes(side: str, base: np.ndarray, base_shapes: np.ndarray) -> Part:
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     place = np.linspace(0, 1, len(fine))[:, None]
     length = (3.5 * np.sin(np.pi * (0.12 + 0.8 * place)) ** 0.7 * (1.0 - 0.35 * place)) * (
-        0.8 + 0.2 * np.cos(7.0 * fine)
+        0.8 + 0.2 * np.cos(7.0 * fine) * np.cos(2.3 * fine)
     )[:, None]
     grow = outward * [0.9, 0.3, 0.9] + [0, 0.42, 0] + sign * (0.45 - place) * [0.6, 0, 0]
     bend = root + 0.55 * length * grow - [0, 0.25, 0]
