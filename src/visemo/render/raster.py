@@ -28,7 +28,7 @@ SHADOW_MAP = 288  # cells of the square that the first lamp looks through
 SHADOW_REACH = 1.3  # half its side, in half heights of the picture at the camera's target
 PENUMBRA = 8.0  # cells over which a shadow's edge is smeared
 SHADOW = 0.72  # how much of the first lamp a full shadow takes; the rest bounces back from the room
-SHADOW_DEPTH = 2.5e-3  # m; what lies less than this behind the lit surface is not dark yet
+SHADOW_DEPTH = 3.5e-3  # m; what lies less than this behind the lit surface is not dark yet
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Studio:
 
     lights: tuple[Light, ...] = (
         Light((-0.50, 0.62, 0.80), (2.34, 2.17, 1.98), (0.38, 0.18, 0.11)),  # key: soft, warm, upper left
-        Light((0.85, 0.10, 0.62), (0.42, 0.50, 0.62), (0.40, 0.30, 0.28)),  # fill: cool, from the right
+        Light((0.85, 0.10, 0.62), (0.56, 0.60, 0.68), (0.45, 0.34, 0.30)),  # fill: cool, from the right
         Light((0.66, 0.42, -0.62), (1.60, 1.65, 1.80), (0.05, 0.0, 0.0)),  # rim: from behind
         Light((-0.80, 0.20, -0.60), (0.70, 0.66, 0.62), (0.05, 0.0, 0.0)),  # rim on the other side
     )
     sky: tuple[float, float, float] = (0.29, 0.31, 0.34)
-    ground: tuple[float, float, float] = (0.18, 0.14, 0.12)
+    ground: tuple[float, float, float] = (0.22, 0.175, 0.15)
     top: tuple[float, float, float] = (0.225, 0.245, 0.275)
     bottom: tuple[float, float, float] = (0.055, 0.062, 0.074)
 
@@ -252,7 +252,9 @@ def _shade(normal, view, albedo, gloss, reach, lamps, ambient, out):
         facing = normal[0] * lx + normal[1] * ly + normal[2] * lz
         if facing < -0.5:
             continue  # beyond the reach of every wrap
-        strong = reach if n == 0 else 1.0
+        strong = 1.0
+        if n == 0:  # at the terminator a body shades itself, which the wrap already is: no second edge there
+            strong -= (1.0 - reach) * min(2.0 * facing + 1.0, 1.0)
         mirror = 0.0
         if facing > 0:
             hx, hy, hz = lx + view[0], ly + view[1], lz + view[2]

@@ -24,7 +24,7 @@ from visemo.units import M_PER_MM
 
 Picture = NDArray[np.uint8]
 
-SKIN_GLOSS, LIP_GLOSS = 0.10, 0.34
+SKIN_GLOSS, LIP_GLOSS = 0.16, 0.34
 SEAM = 1e-3 * M_PER_MM  # a part's vertex this close to one of the face's belongs to the same skin
 NEIGHBOURS = 24  # vertices of the face that carry one of a part to another person's head
 MOMENTS = 6  # columns of a take's contact sheet

@@ -148,14 +148,14 @@ def _regions(frame: Frame) -> dict[str, IntArray]:
 def _colors(frame: Frame) -> FloatArray:
     """Linear RGB (V, 3): skin, hair and brows, the red of the lips, the edges of the lids with their lash line."""
     colors = skin_color(frame.points)
-    red = (smooth_step(RED + 0.035, RED - 0.05, frame.radius) * (1.0 - 0.45 * np.abs(frame.along) ** 5))[:, None]
+    red = (smooth_step(RED + 0.05, RED - 0.075, frame.radius) * (1.0 - 0.45 * np.abs(frame.along) ** 5))[:, None]
     colors += red * (LIP_RED - colors)
     deep = smooth_step(RIM + 0.03, RIM - 0.05, frame.radius)[:, None]
     colors += deep * (INNER_RED - colors)
     for rings in frame.eye:
         colors[rings[:2]] = LID_EDGE
         colors[rings[2]] = 0.4 * LID_EDGE
-        colors[rings[2, 3:24]] = LASH_LINE
+        colors[rings[2, 3:23]] = LASH_LINE
         colors[rings[6:8, 4:23]] *= CREASE
     return colors.astype(np.float32)
 

@@ -15,11 +15,11 @@ SWEEP = 0.8  # radians that a strand drifts to one side on its way from the crow
 CROWN = 7.5  # mm of hair on the crown
 # the hairline: degrees from straight ahead to the side, degrees above MIDDLE. Forehead, temple, sideburn, over the
 # ear, behind it, nape
-_TURN = np.array([0, 12, 24, 34, 44, 54, 62, 68, 74, 79, 84, 92, 104, 114, 124, 140, 160, 180], dtype=float)
-_RISE = np.array([35, 36, 37.5, 36, 28.5, 16.5, 2, -11, -17.5, -16, -3, 4, 0, -14, -31, -44, -48, -47], dtype=float)
+_TURN = np.array([0, 12, 24, 34, 44, 52, 60, 68, 72, 75.5, 79, 82, 92, 104, 114, 124, 140, 160, 180], dtype=float)
+_RISE = np.array([37, 37, 36.5, 34.5, 31, 26, 18.5, 9, -2, -11, -15, -9, 3, 1, -11, -25, -35, -38, -39])
 _hairline = PchipInterpolator(_TURN, _RISE)
 # how far the hair stands off the skull, mm, likewise by angle
-_body = PchipInterpolator([0, 30, 60, 90, 130, 180], [9.5, 8.5, 4.5, 3.5, 5.0, 6.0])
+_body = PchipInterpolator([0, 30, 60, 90, 130, 180], [7.5, 7.0, 4.5, 3.8, 5.0, 6.0])
 
 
 def _angles(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,7 +39,7 @@ def hair_strength(points: np.ndarray) -> np.ndarray:
     """How much the roots darken the skin (N,): 0..1, a soft edge around the hair."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     wave = 1.0 * np.sin(0.45 * x + 0.2 * y) + 0.7 * np.sin(0.83 * x - 0.5 * z)
-    return smooth_step(2.0, -4.0, below_hairline(points) + wave)
+    return smooth_step(3.5, -4.5, below_hairline(points) + wave)
 
 
 def _strands(low: int, high: int, seed: int) -> np.ndarray:
@@ -62,18 +62,18 @@ def hair_surface() -> tuple[np.ndarray, np.ndarray]:
     turn = 2 * np.pi * np.arange(COLUMNS) / COLUMNS + SWEEP * (1 - t)
     degrees = np.degrees((turn + np.pi) % (2 * np.pi) - np.pi)
     side = np.abs(degrees)
-    rise = np.radians(90 + (_hairline(side) - 90) * t)
-    flat = np.cos(rise)
-    direction = np.stack([flat * np.sin(turn), np.sin(rise), flat * np.cos(turn)], axis=-1).reshape(-1, 3)
-    root = cast(np.broadcast_to(MIDDLE, direction.shape), direction)
     # the streaks meet at the crown, where they must not make spikes
     fine = _strands(18, 75, 5) * smooth_step(0.05, 0.5, t)
     coarse = _strands(5, 14, 8) * smooth_step(0.0, 0.4, t)
-    edge = np.sqrt(1 - smooth_step(0.5, 1.0, t) ** 1.5)
-    lock = 4.5 * np.exp(-(((degrees + 12) / 26) ** 2)) * smooth_step(0.35, 0.75, t)  # brushed up over the forehead
+    rise = np.radians(90 + (_hairline(side) + 0.35 * fine[-1] + 0.5 * coarse[-1] - 90) * t)
+    flat = np.cos(rise)
+    direction = np.stack([flat * np.sin(turn), np.sin(rise), flat * np.cos(turn)], axis=-1).reshape(-1, 3)
+    root = cast(np.broadcast_to(MIDDLE, direction.shape), direction)
+    edge = 1 - smooth_step(0.3, 1.0, t)  # combed flat towards the hairline, where it has no edge of its own
+    lock = 3.0 * np.exp(-(((degrees + 12) / 26) ** 2)) * smooth_step(0.35, 0.75, t)  # brushed up over the forehead
     body = CROWN + (_body(side) - CROWN) * smooth_step(0.0, 0.4, t) + lock
-    stand = (body + 0.55 * fine + 0.5 * coarse) * edge - 0.8 * (1 - edge)
+    stand = (body + 0.55 * fine + 0.5 * coarse) * edge + 0.4 - 1.2 * smooth_step(0.95, 1.0, t)
     points = root + stand.reshape(-1, 1) * direction
     light = np.clip(1.0 + 0.2 * fine + 0.08 * coarse, 0.5, 1.7).reshape(-1, 1)
-    thin = 0.7 * smooth_step(0.86, 1.0, t - 0.03 * fine).reshape(-1, 1)  # the skin shines through
+    thin = 0.68 * smooth_step(0.78, 0.98, t - 0.07 * fine).reshape(-1, 1)  # the skin shines through
     return points, HAIR * light * (1 - thin) + SKIN * thin

@@ -23,8 +23,8 @@ def skin_color(points: np.ndarray) -> np.ndarray:
     p = np.stack([np.abs(points[:, 0]), points[:, 1], points[:, 2]], axis=1)
     color = np.tile(SKIN, (len(p), 1))
     warm = (
-        0.55 * bump(p, (44, -6, 76), (26, 20, 30))
-        + 0.8 * bump(p, (0, -7, 114), (12, 9, 14))
+        0.45 * bump(p, (34, -5, 86), (20, 17, 28))
+        + 0.8 * bump(p, (0, -6, 112), (15, 10, 14))
         + 0.4 * bump(p, (0, -72, 100), (14, 10, 14))
     )
     color *= 1.0 + warm[:, None] * np.array([0.02, -0.13, -0.14])
@@ -35,7 +35,7 @@ def skin_color(points: np.ndarray) -> np.ndarray:
     for strength, target in (
         (0.9 * dark, SKIN * (0.2, 0.11, 0.1)),
         (0.85 * hair_strength(p), HAIR),
-        (0.85 * brow_strength(p), HAIR * 0.6),
+        (0.85 * brow_strength(p), HAIR * (0.8, 0.6, 0.55)),
     ):
         color += strength[:, None] * (target - color)
     return color

@@ -47,18 +47,18 @@ def grid_triangles(rows: int, columns: int, closed: bool) -> np.ndarray:
 
 def _eyeball(side: str) -> Part:
     """An eyeball, open at the back where nobody sees it."""
-    polar = np.radians(np.concatenate([[0.5, 5, 10, 11, 14, 18, 22, 25, 27.5, 29, 30.5], np.linspace(33, 150, 11)]))
+    polar = np.radians(np.concatenate([[0.5, 5, 10, 11, 14, 18, 22, 26, 28.8, 30.2, 31.6], np.linspace(34, 150, 11)]))
     around = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     t, a = np.meshgrid(polar, around, indexing="ij")
     unit = np.stack([np.sin(t) * np.cos(a), np.sin(t) * np.sin(a), np.cos(t)], axis=-1).reshape(-1, 3)
     degrees = np.degrees(t).ravel()
-    color = np.tile([0.66, 0.63, 0.60], (len(unit), 1))
+    color = np.tile([0.60, 0.575, 0.55], (len(unit), 1))
     color *= 1.0 - np.clip((degrees - 38) / 60, 0, 0.5)[:, None] * [0.6, 1.0, 1.0]
     fleck = 1.0 + 0.25 * np.sin(9 * a.ravel()) * np.sin(5 * a.ravel() + 1) + 0.15 * np.sin(17 * a.ravel())
     ring = 1.0 - 0.45 * np.clip((degrees - 14) / 12, 0, 1)
     iris = np.array([0.13, 0.16, 0.13]) * (fleck * ring)[:, None]
-    color = np.where((degrees < 28)[:, None], iris, color)
-    color[(degrees > 27) & (degrees < 29.5)] = (0.05, 0.055, 0.05)
+    color = np.where((degrees < 29.4)[:, None], iris, color)
+    color[(degrees > 28.5) & (degrees < 30.5)] = (0.05, 0.055, 0.05)
     color[degrees < 10.5] = (0.004, 0.004, 0.004)
     color *= 1.0 - 0.5 * smooth_step(0.12, 0.55, unit[:, 1])[:, None]  # the upper lid's shadow
     sign = 1.0 if side == "Left" else -1.0
@@ -240,7 +240,7 @@ def rim_shapes_row(body: np.ndarray, count: int, move: np.ndarray) -> np.ndarray
 
 def _lashes(side: str, base: np.ndarray, base_shapes: np.ndarray) -> Part:
     """Upper lashes: thin triangles that stand on the lid's edge `base` (n, 3) mm, from the outer corner inwards."""
-    fine = np.linspace(1.0, len(base) - 3.0, 3 * len(base))
+    fine = np.linspace(1.0, len(base) - 4.5, 3 * len(base))
     left = np.minimum(fine.astype(int), len(base) - 2)
     part = (fine - left)[:, None]
     root = base[left] * (1 - part) + base[left + 1] * part
@@ -250,10 +250,10 @@ def _lashes(side: str, base: np.ndarray, base_shapes: np.ndarray) -> Part:
     outward = root - EYE_CENTRE * [sign, 1, 1]
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     place = np.linspace(0, 1, len(fine))[:, None]
-    length = (4.2 * np.sin(np.pi * (0.12 + 0.8 * place)) ** 0.7 * (1.15 - 0.5 * place)) * (
-        0.8 + 0.2 * np.cos(7.0 * fine)
+    length = (3.5 * np.sin(np.pi * (0.12 + 0.8 * place)) ** 0.7 * (1.0 - 0.35 * place)) * (
+        0.8 + 0.2 * np.cos(7.0 * fine) * np.cos(2.3 * fine)
     )[:, None]
-    grow = outward * [0.9, 0.3, 0.9] + [0, 0.42, 0] + sign * (0.45 - place) * [0.9, 0, 0]
+    grow = outward * [0.9, 0.3, 0.9] + [0, 0.42, 0] + sign * (0.45 - place) * [0.6, 0, 0]
     bend = root + 0.55 * length * grow - [0, 0.25, 0]
     tip = root + length * (grow + np.array([0, 0.18, 0]))
     points = np.stack([root - 0.5 * along, root + 0.5 * along, bend - 0.3 * along, bend + 0.3 * along, tip], axis=1)
@@ -293,11 +293,11 @@ def _ear(side: str) -> Part:
     lean = np.radians(14.0)
     tip = np.radians(8.0)
     back, up = back * np.cos(tip) + up * np.sin(tip), up * np.cos(tip) - back * np.sin(tip)
-    x = 72.0 + out * np.cos(lean) + (back + 12.0) * np.sin(lean)
+    x = 75.0 + out * np.cos(lean) + (back + 12.0) * np.sin(lean)
     z = -1.0 - back * np.cos(lean) + out * np.sin(lean)
     points = np.stack([x, up + 13.0, z], axis=-1).reshape(-1, 3)
     hollow = np.exp(-(((back + 2.0) / 6.0) ** 2) - ((up + 3.0) / 8.0) ** 2).reshape(-1, 1)
-    color = np.array([0.53, 0.29, 0.22]) * (1.0 - 0.55 * hollow)
+    color = np.array([0.53, 0.29, 0.22]) * (1.0 - [0.3, 0.42, 0.42] * hollow)
     triangles = grid_triangles(rings, around, True)
     if side == "Right":
         points = points * [-1, 1, 1]
@@ -308,7 +308,7 @@ def _ear(side: str) -> Part:
 
 def _hair() -> Part:
     points, color = hair_surface()
-    return _part("hair", points, grid_triangles(ROWS, COLUMNS, True), color, moves={}, gloss=0.2)
+    return _part("hair", points, grid_triangles(ROWS, COLUMNS, True), color, moves={}, gloss=0.28)
 
 
 def _flatten(direction: np.ndarray) -> np.ndarray:

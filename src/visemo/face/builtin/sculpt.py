@@ -13,7 +13,7 @@ from scipy.interpolate import CubicSpline, PchipInterpolator
 from visemo.face.builtin.form import cast, front_depth, project, smooth_step
 from visemo.face.builtin.layout import EYE_SEGMENTS, MOUTH_RED, MOUTH_SEGMENTS, ROLL, Layout
 
-EYE_CENTRE = np.array([31.5, 28.0, 76.0])
+EYE_CENTRE = np.array([31.5, 28.0, 73.0])
 EYE_RADIUS = 12.0
 
 
@@ -40,9 +40,10 @@ def _lip_curves() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     level: Any = ((1, 0.0), (2, 0.0))  # no kink in the middle
     rim_y = CubicSpline([0, 0.3, 0.7, 1], [-40.6, -39.9, -40.0, -39.3], bc_type=level)(s)
     up = CubicSpline([0, 0.1, 0.22, 0.55, 0.85, 1], [-34.5, -33.7, -32.5, -34.6, -37.6, -39.1], bc_type=level)(s)
-    low = CubicSpline([0, 0.3, 0.6, 0.85, 1], [-49.2, -48.6, -46.0, -42.0, -39.6], bc_type=level)(s)
-    rim = np.stack([23.8 * s, rim_y], axis=1)
-    border = np.stack([24.9 * s, up], axis=1), np.stack([24.9 * s, low], axis=1)
+    low = CubicSpline([0, 0.3, 0.6, 0.85, 1], [-49.8, -49.1, -46.2, -42.0, -39.6], bc_type=level)(s)
+    out = s * (1.03 - 0.03 * s * s)  # closer towards the corner, where the lips run back into the face
+    rim = np.stack([23.8 * out, rim_y], axis=1)
+    border = np.stack([24.9 * out, up], axis=1), np.stack([24.9 * out, low], axis=1)
     both = np.concatenate([rim, rim[-2::-1]])
     return both, np.concatenate([border[0], border[1][-2::-1]]), np.concatenate([s, s[-2::-1]])
 
@@ -68,7 +69,7 @@ def _mouth(layout: Layout) -> np.ndarray:
         )
     for k in range(1, MOUTH_RED + 1):
         t = k / MOUTH_RED
-        full = np.where(sign > 0, 3.2, 3.6) * fade * np.sin(np.pi * t) ** 0.8
+        full = np.where(sign > 0, 3.3, 4.0) * fade * np.sin(np.pi * t) ** 0.8
         rows.append(np.column_stack([rim + (border - rim) * t, z_rim * (1 - t) + (z_border + lift) * t + full]))
     for k, xy in enumerate(skin_xy):
         t = (k + 1) / rings
@@ -85,17 +86,23 @@ def lid_curve() -> np.ndarray:
     upper = k <= quarter
     t = np.where(upper, k / quarter, (EYE_SEGMENTS - k) / quarter)  # 0 outer corner, 1 inner corner
     x = PchipInterpolator([0, 1], [14.2, -14.6])(t)
-    top = PchipInterpolator([0, 0.1, 0.3, 0.5, 0.75, 0.93, 1], [0.3, 1.9, 4.1, 4.7, 4.0, 0.8, -1.3])(t)
-    low = PchipInterpolator([0, 0.15, 0.4, 0.7, 0.92, 1], [0.3, -2.3, -5.0, -4.9, -2.4, -1.3])(t)
+    top = PchipInterpolator([0, 0.1, 0.3, 0.5, 0.75, 0.93, 1], [0.6, 2.0, 3.9, 4.3, 3.6, 0.7, -1.3])(t)
+    low = PchipInterpolator([0, 0.15, 0.4, 0.7, 0.92, 1], [0.6, -2.0, -4.9, -4.8, -2.3, -1.3])(t)
     y = np.where(upper, top, low)
     return np.stack([x, y], axis=1)
 
 
 def _on_ball(xy: np.ndarray, radius: float) -> np.ndarray:
-    z2 = np.maximum(radius**2 - (xy**2).sum(axis=1), 0)
-    z = np.sqrt(z2)
-    flat = np.maximum(z, 3.0)
-    return np.stack([xy[:, 0], xy[:, 1], flat], axis=1) + EYE_CENTRE
+    z = np.sqrt(np.maximum(radius**2 - (xy**2).sum(axis=1), 0))
+    return np.stack([xy[:, 0], xy[:, 1], np.maximum(z, 3.0)], axis=1) + EYE_CENTRE
+
+
+def _on_lid(xy: np.ndarray, radius: float) -> np.ndarray:
+    """Over the ball; past it the corners of the lids hang from the orbit's rim, the inner one at the nose's side."""
+    points = _on_ball(xy, radius)
+    hung = 3.0 + 5.0 * smooth_step(-8.0, -14.6, xy[:, 0]) + 1.5 * smooth_step(10.0, 14.2, xy[:, 0])
+    points[:, 2] = np.maximum(points[:, 2], hung + EYE_CENTRE[2])
+    return points
 
 
 def _eye(layout: Layout) -> np.ndarray:
@@ -103,7 +110,7 @@ def _eye(layout: Layout) -> np.ndarray:
     xy = lid_curve()
     far = np.linalg.norm(xy, axis=1, keepdims=True)
     behind = xy * np.minimum(1.05, 11.5 / far)
-    rows = [_on_ball(behind, EYE_RADIUS + 0.1), _on_ball(xy, EYE_RADIUS + 0.5), _on_ball(xy * 1.02, EYE_RADIUS + 1.8)]
+    rows = [_on_ball(behind, EYE_RADIUS + 0.1), _on_lid(xy, EYE_RADIUS + 0.5), _on_lid(xy * 1.02, EYE_RADIUS + 1.8)]
     outer = layout.points[layout.eye[-1]]
     target = np.stack([ROLL * np.sin(outer[:, 0] / ROLL), outer[:, 1]], axis=1)
     centre = EYE_CENTRE[:2]
@@ -114,7 +121,7 @@ def _eye(layout: Layout) -> np.ndarray:
     depth = front_depth(ring_xy)
     upper = smooth_step(0.1, 0.6, np.sin(2 * np.pi * np.arange(EYE_SEGMENTS) / EYE_SEGMENTS))
     for xy, z, t in zip(ring_xy, depth, out_by, strict=True):
-        ball = _on_ball(xy - centre, EYE_RADIUS + 2.2)[:, 2]
+        ball = _on_lid(xy - centre, EYE_RADIUS + 2.2)[:, 2]
         blend = smooth_step(0.0, 0.55, t)
         rows.append(np.column_stack([xy, ball * (1 - blend) + z * blend + upper * _lid_fold(t)]))
     return np.stack(rows)

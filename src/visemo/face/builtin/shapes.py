@@ -277,7 +277,7 @@ def _cheek_shapes(f: Frame) -> dict[str, np.ndarray]:
         "cheekSquintLeft": brush(f, (40, 3), (22, 14), (0.4, 5.0, 3.2)) + lids(f, 0.0, 0.10) + bag(f, 0.9),
         "noseSneerLeft": brush(f, (13, -10), (8, 9), (1.2, 4.6, 0.6))
         + brush(f, (17, 3), (10, 12), (0, 3.2, 1.2))
-        + crease(f, [(12, 0), (19, -9), (27, -22), (31, -34)], 4.0, (1.6, 1.6), (0.35, 0, 0.94))
+        + crease(f, [(12, 0), (19, -9), (27, -22), (31, -34)], 5.0, (1.4, 1.7), (0.35, 0, 0.94))
         + brush(f, (14, -36), (11, 12), (0.5, 2.6, 0.6))
         + skin * [0, 1.2, 0.6]
         + brush(f, (7, 34), (7, 9), (-0.4, -1.6, 0.8))
@@ -355,26 +355,27 @@ def _smile(f: Frame) -> np.ndarray:
         _knot(f, (17.0, 16.0)) * [7.5, 8.5, -5.5]
         + around(f, 0.45, 0.95) * _left(f) * [0, -0.2, -0.8]
         + brush(f, (42, -10), (20, 16), (1.0, 5.0, 4.5))
-        + crease(f, [(14, -4), (23, -15), (32, -31), (35, -47)], 4.5, (2.2, 2.4), (0.4, 0.1, 0.91))
+        + crease(f, [(15, -3), (24, -14), (33, -30), (36, -47)], 6.5, (1.5, 2.2), (0.4, 0.1, 0.91))
         + brush(f, (15, -12), (8, 8), (1.4, 0.8, -0.3))
         + bag(f, 0.7)
         + blunt(f)
         + brush(f, (33, -40), (6, 9), (0.4, 0.3, 1.4))
-        + band(f) * _left(f) * (upper * [0, -0.8, -0.6] + lower * [0, 0.6, -0.8])
+        + band(f) * _left(f) * (upper * [0, -0.8, -0.6] + lower * [0, 1.7, -0.9])
     )
 
 
 def _part_shapes(f: Frame) -> dict[str, np.ndarray]:
     """Shapes that part the lips."""
     upper, lower, red, middle = _lip(f, True), _lip(f, False), band(f), _middle(f)
-    near, left = around(f, 0.62, 1.35), _left(f)
-    one_side = np.clip(1 - (f.along - 0.25) ** 2 / 0.5625, 0, 1)[:, None] * left
+    near = around(f, 0.62, 1.35)
+    one_side = np.clip(1 - ((f.along - 0.28) / 0.78) ** 2, 0, 1)[:, None] ** 1.5 * _left(f, 13.0)
     return {
         "mouthFunnel": around(f, 0.6, muzzle(f)) * (f.points * [-0.22, 0, 0] + [0, 0, 4.5])
         + middle * (near * upper * [0, 4.2, 2.5] + around(f, 0.5, 1.8) * lower * [0, -5.4, 1.5])
         + red * middle * (upper * [0, 0.6, 1.8] + lower * [0, -0.3, 2.0])
         + ring(f),
-        "mouthLowerDownLeft": near * one_side * lower * [0.6, -7.5, -0.5] + red * one_side * lower * [0, -0.4, 0.9],
+        "mouthLowerDownLeft": around(f, 0.55, 1.75) ** 1.5 * one_side * lower * [0.6, -7.5, -0.5]
+        + red * one_side * lower * [0, -0.4, 0.9],
         "mouthUpperUpLeft": near * one_side * upper * [0.6, 6.2, 0.4]
         + red * one_side * upper * [0, 0.2, 0.8]
         + brush(f, (24, -16), (11, 12), (0.5, 2.5, 1.8))
