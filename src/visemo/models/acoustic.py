@@ -40,7 +40,7 @@ PREEMPHASIS = 0.97
 LIFTER = 22
 DELTAS = 3  # frames on either side that second differences reach
 SHARPNESS = 0.1024  # nats per step of a stored weight: 1024 logarithms to the base 1.0001
-FLOOR = 1e-5  # power under each band of speech at 0 dB: rooms hiss, and the model has never heard digital silence
+FLOOR = 4e-5  # power under each band of speech at 0 dB: rooms hiss, and the model has never heard digital silence
 BLOCK = 512  # frames scored together
 
 FOLDER = "pocketsphinx/model/en-us/en-us"

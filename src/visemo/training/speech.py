@@ -30,6 +30,7 @@ from visemo.units import FPS, MM_PER_M, SAMPLE_RATE
 AHEAD = 2  # batches that are drawn while another is learned from
 GRID = 3  # mesh frames in which the encoder takes a whole number of steps, so that takes are heard once and then cut
 GAP_FLOOR = 0.5  # mm, below which two lip gaps are as good as equal
+SHUT = 1.0  # mm of lip gap below which lips count as shut
 SILENCE = "pau"
 UNNAMED = -100  # the phone of a frame that nobody labelled, which the loss passes over
 
@@ -48,10 +49,11 @@ class SpeechRecipe:
     velocity : weight of the error of frame-to-frame differences
     gap : weight of the squared error of log(lip gap + 0.5 mm): an /m/ that nearly shuts is as wrong as a vowel
         that opens half as far, which millimetres do not say
+    closure : how much dearer that error is where lips that should be shut are not
     phones : weight of the auxiliary loss that names the phone heard at each frame
     hearing : how far the sound of a window may differ from what was recorded
     captured : how much oftener a second of captured talk is heard than one of a planted corpus
-    phonetic_share : share of windows that a phonetic encoder hears by its acoustic model alone
+    phonetic_share : share of windows of which a phonetic encoder hears the phones and the loudness alone
     uniform_style : share of windows with the mean of all speakers' styles, for voices never met
     encoder : settings of AudioEncoderConfig that differ from its own defaults
     half : let the encoder multiply in bfloat16 while it learns: twice as fast where the processor can, slower elsewhere
@@ -71,6 +73,7 @@ class SpeechRecipe:
     lips: float = 4.0
     velocity: float = 0.0
     gap: float = 0.0
+    closure: float = 1.0
     phones: float = 0.0
     hearing: Hearing = field(default_factory=Hearing)
     captured: float = 1.0
@@ -106,7 +109,8 @@ class SpeechRecipe:
         """Log-mel encoder, windows of three seconds, 48 motion coordinates."""
         return cls(
             steps, horizon=2400, rate=2e-3, warmup=100, clip=1.0, batch=32, window=90, context=20, basis_size=48,
-            lips=12.0, velocity=4.0, gap=0.5, phones=0.4, captured=2.0, phonetic_share=0.3, uniform_style=0.25,
+            lips=12.0, velocity=4.0, gap=0.5, closure=3.0, phones=0.4, captured=3.0, phonetic_share=0.4,
+            uniform_style=0.25,
             encoder={"kind": "mel", "phonetic": True, "dropout": 0.2, "width": 256}, validate_takes=64,
         )  # fmt: skip
 
@@ -302,8 +306,11 @@ class WindowTask(_SpeechTask):
         losses = {"position_mm2": position, "velocity_mm2": velocity}
         loss = position + recipe.velocity * velocity
         if recipe.gap:
-            ratio = torch.log((self._lip_gap(spoken) + GAP_FLOOR) / (self._lip_gap(targets) + GAP_FLOOR))
-            losses["gap"] = (ratio.square() * valid).sum() / valid.sum()
+            wanted = self._lip_gap(targets)
+            ratio = torch.log((self._lip_gap(spoken) + GAP_FLOOR) / (wanted + GAP_FLOOR))
+            open_lips = (wanted < SHUT) & (ratio > 0)  # a viewer sees a /p/ that stays open, not a /k/ that closes
+            price = 1 + (recipe.closure - 1) * open_lips
+            losses["gap"] = (price * ratio.square() * valid).sum() / valid.sum()
             loss = loss + recipe.gap * losses["gap"]
         if recipe.phones:
             naming = F.cross_entropy(encoder.phone_logits(features).flatten(0, 1), labels.flatten())
@@ -335,9 +342,11 @@ class WindowTask(_SpeechTask):
         ]
         heard, *rest = (torch.stack(column) for column in zip(*windows))
         if self.encoder.acoustic is not None:
-            # without the mel bands: what few voices teach by heart, phones teach for all
+            # bands without colour, only loud or faint: what few voices teach by heart, phones teach for all
             deaf = torch.from_numpy(random.random(len(heard)) < recipe.phonetic_share)
-            heard[deaf, :, : -self.encoder.acoustic.width] = 0.0
+            bands = heard[deaf, :, : -self.encoder.acoustic.width].unflatten(2, (-1, self.encoder.config.bands))
+            flat = bands.mean(dim=3, keepdim=True).expand_as(bands).flatten(2)
+            heard[deaf, :, : -self.encoder.acoustic.width] = flat
         return heard, *rest
 
     def _window(self, row: int, random: np.random.Generator) -> tuple[Tensor, ...]:
