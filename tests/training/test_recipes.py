@@ -201,7 +201,7 @@ def test_a_window_is_heard_as_a_piece_of_its_take(little_store, tiny_face):
     _, recipe = RECIPES["speech phonetic"]
     recipe = replace(recipe, window=6, hearing=replace(recipe.hearing, versions=2), phonetic_share=0.0)
     task = WindowTask(recipe, Corpus([little_store], tiny_face, "faceformer"), torch.device("cpu"))
-    for row, number in ((0, 0), (1, 1)):
+    for row, number in ((0, 0), (0, 1)):
         tempo, heard = task._version(row, number)
         assert abs(tempo - 1) <= recipe.hearing.speed
         random = np.random.default_rng([recipe.seed, row, number])

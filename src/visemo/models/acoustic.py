@@ -90,7 +90,7 @@ class AcousticModel(nn.Module):
     cosines: Tensor
 
     width = len(PHONES) * STATES
-    margin = WINDOW // 2 + DELTAS * HOP  # samples around an instant that its posterior depends on
+    margin = WINDOW // 2 + DELTAS * HOP + 1  # samples around an instant that its posterior depends on
 
     def __init__(self, densities: Densities | None = None) -> None:
         super().__init__()
@@ -111,8 +111,8 @@ class AcousticModel(nn.Module):
         self.register_buffer("mean", torch.zeros(CEPSTRA))
 
     def cepstra(self, samples: Tensor) -> Tensor:
-        """(B, S) -> (B, n, CEPSTRA) every 10 ms; the first frame is centred at WINDOW / 2."""
-        raised = torch.cat([samples[:, :1], samples[:, 1:] - PREEMPHASIS * samples[:, :-1]], dim=1)
+        """(B, S) -> (B, n, CEPSTRA) every 10 ms; the first frame is centred at 1 + WINDOW / 2."""
+        raised = samples[:, 1:] - PREEMPHASIS * samples[:, :-1]
         spectrum = torch.fft.rfft(raised.unfold(1, WINDOW, HOP) * self.window, n=FFT)
         power = (spectrum.real.square() + spectrum.imag.square()) @ self.bands
         return (power + FLOOR).log() @ self.cosines
@@ -121,7 +121,7 @@ class AcousticModel(nn.Module):
     def measure(self, sounds: list[Tensor]) -> None:
         """Take the mean cepstrum over some clips (S,) at the common level."""
         total = torch.stack([self.cepstra(sound[None])[0].sum(dim=0) for sound in sounds])
-        frames = sum((len(sound) - WINDOW) // HOP + 1 for sound in sounds)
+        frames = sum((len(sound) - 1 - WINDOW) // HOP + 1 for sound in sounds)
         self.mean.copy_(total.sum(dim=0) / frames)
 
     @torch.no_grad()
