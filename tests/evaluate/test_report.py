@@ -10,7 +10,7 @@ import torch
 from toy_corpus import make_toy_store
 from visemo.data.dataset import open_store
 from visemo.evaluate.metrics import lve, mean_vertex_error
-from visemo.evaluate.report import _likeness, evaluate
+from visemo.evaluate.report import evaluate, likeness
 from visemo.models.checkpoint import Model
 from visemo.models.expressions import ExpressionLibrary
 from visemo.models.fusion import Fusion
@@ -72,8 +72,8 @@ def test_an_expression_that_is_kept_or_half_lost_is_measured(rows):
     assert table["emotion kept beside the lips, cosine", "fused"].value > 0.9
     assert sum("of the worst emotion, " in name for name, _ in table) == 2
     pure = np.random.default_rng(0).normal(size=(5, 7, 3)).astype(np.float32)
-    assert _likeness(0.5 * pure, pure) == pytest.approx((0.5, 1.0), rel=1e-5)
-    assert _likeness(0 * pure, pure) == (0, 0)
+    assert likeness(0.5 * pure, pure) == pytest.approx((0.5, 1.0), rel=1e-5)
+    assert likeness(0 * pure, pure) == (0, 0)
 
 
 def test_reconstruction_is_measured_on_recordings(rows, store, model):

@@ -201,7 +201,7 @@ class _Evaluation:
             weights = fuse(spoken, (eps_e, w_e), "fused")
             shown = self._guarded_expression(spoken[0].numpy(), w_e.numpy())
             pure = store.truth(pair.expression, "expression_pure")[worn][:, self.beside_lips]
-            kept.setdefault(expression.take.label, []).append(_likeness(shown, pure))
+            kept.setdefault(expression.take.label, []).append(likeness(shown, pure))
             decoded = self.model.fusion.decode(weights).numpy()
             added = np.asarray(speech.motion(), np.float32) + np.asarray(expression.motion(), np.float32)[worn]
             fused.append(vertex_errors(decoded, truth.displacements).mean(axis=0))
@@ -241,7 +241,7 @@ def _separation_rows(errors: NDArray, lips: NDArray) -> list[Row]:
     return rows
 
 
-def _likeness(shown: FloatArray, pure: FloatArray) -> tuple[float, float]:
+def likeness(shown: FloatArray, pure: FloatArray) -> tuple[float, float]:
     """Size of a motion along another one, as a share of that one, and their cosine."""
     along = float((shown * pure).sum())
     size, wanted = (max(float(np.square(motion).sum()) ** 0.5, 1e-12) for motion in (shown, pure))
