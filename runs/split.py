@@ -1,6 +1,6 @@
 """What the closed-form split makes of a planted corpus, before any network learns it.
 
-    .venv/bin/python runs/split.py STORE [--trust 0.03]
+    .venv/bin/python runs/split.py STORE [COMPONENTS [TRUST [LENGTH]]]
 
 For every label of the test part, beside the lips: how much of the pure expression is left (amplitude, cosine), and how
 far apart its lips are (mm); then the error at the lips of both kinds of takes.
@@ -69,5 +69,7 @@ def main(store: Path, config: SplitConfig) -> None:
 
 
 if __name__ == "__main__":
-    trust = float(sys.argv[sys.argv.index("--trust") + 1]) if "--trust" in sys.argv else SplitConfig.trust
-    main(Path(sys.argv[1]), SplitConfig(trust=trust))
+    default = SplitConfig()
+    given = [float(word) for word in sys.argv[2:]]
+    values = [*given, *(default.components, default.trust, default.length)[len(given) :]]
+    main(Path(sys.argv[1]), SplitConfig(int(values[0]), trust=values[1], length=values[2]))
