@@ -18,6 +18,7 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
+from visemo.animation.closure import lips_meet
 from visemo.animation.guard import guard_lips
 from visemo.animation.lively import add_life
 from visemo.animation.pace import at_pace
@@ -122,7 +123,8 @@ class Animator:
         style = self.style(subject)
         sound = _sound(audio)
         w_a, eps_a = self.speech_weights(sound, style, fps, progress)
-        w_a, eps_a = at_pace(w_a, eps_a, self.basis[: w_a.shape[1]], self.face, fps)
+        spoken = self.basis[: w_a.shape[1]]
+        w_a, eps_a = at_pace(lips_meet(w_a, spoken, self.face, fps), eps_a, spoken, self.face, fps)
         w_e, eps_e, said = played(len(w_a), fps, seed)
         meta = {
             "model": self.model.name,

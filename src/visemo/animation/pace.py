@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from visemo.animation.closure import lip_difference
 from visemo.face.face import Face
 from visemo.types import FloatArray
 from visemo.units import M_PER_MM
@@ -43,7 +44,7 @@ def at_pace(
     # what cannot be too fast even if all shapes pull one way is not looked at
     suspects = np.flatnonzero(change @ reach.max(axis=1) > most)
     fast = np.ascontiguousarray(basis[:, change.max(axis=0, initial=0.0) @ reach > most])
-    apart = _lip_gap(speech, basis, face)
+    apart = np.linalg.norm(lip_difference(speech, basis, face), axis=2).mean(axis=1)
     for _ in range(SWEEPS):
         changed = []
         for odd in (0, 1):  # no frame is moved twice at once
@@ -61,15 +62,6 @@ def at_pace(
             break
         suspects = np.unique(np.concatenate([moved - 1, moved]).clip(0, len(rows) - 2))
     return np.ascontiguousarray(rows[:, :count]), np.ascontiguousarray(rows[:, count:])
-
-
-def _lip_gap(speech: FloatArray, basis: FloatArray, face: Face) -> FloatArray:
-    """(T,) mean distance of the lip pairs, m."""
-    upper, lower = face.lip_pairs.T
-    difference = (
-        np.tensordot(speech, basis[:, upper] - basis[:, lower], 1) + face.template[upper] - face.template[lower]
-    )
-    return np.linalg.norm(difference, axis=2).mean(axis=1)
 
 
 def _steps(weights: FloatArray, pairs: np.ndarray, shapes: FloatArray) -> FloatArray:

@@ -34,7 +34,7 @@ class Hearing:
         one-pole high- or low-pass coefficient
     """
 
-    versions: int = 6
+    versions: int = 4
     speed: float = 0.1
     formants: float = 0.12
     voices: float = 0.35

@@ -1,0 +1,61 @@
+"""Lips that all but meet do meet.
+
+A model that is not sure whether it heard a /p/ or a /k/ answers with the mean of both: lips half open. No mouth does
+that: lips meet, or they stay well apart. Where the gap of the speech alone dips that low between two openings, the
+speech weights are changed by the least motion of the face that shuts it; a dip that stays higher is left as it is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from visemo.face.face import Face
+from visemo.types import FloatArray
+from visemo.units import M_PER_MM
+
+NEAR, FAR = 2.0 * M_PER_MM, 2.8 * M_PER_MM  # mean gap of a dip that is shut, and of one that is left open
+SHUT = 0.3 * M_PER_MM  # what is closer than that has met
+RISE = 1.2 * M_PER_MM  # that a dip lies below what is on either side of it, or it is no dip
+AROUND = 0.2  # s, that its two sides reach
+REACH = 0.07  # s over which the correction comes and goes
+SOFTNESS = 0.02 * M_PER_MM  # gap that is not worth a large move
+
+
+def lip_difference(speech: FloatArray, basis: FloatArray, face: Face) -> FloatArray:
+    """Upper less lower lip (T, N, 3) m at each lip pair, for speech weights (T, K_A) of `basis` (K_A, V, 3) m."""
+    upper, lower = face.lip_pairs.T
+    return np.tensordot(speech, basis[:, upper] - basis[:, lower], 1) + (face.template[upper] - face.template[lower])
+
+
+def lips_meet(speech: FloatArray, basis: FloatArray, face: Face, fps: float) -> FloatArray:
+    """Speech weights (T, K_A) whose near closures are closures, for a basis (K_A, V, 3) m; new only around these."""
+    apart = lip_difference(speech, basis, face)
+    left = _left_open(np.linalg.norm(apart, axis=2).mean(axis=1), fps)
+    near = np.flatnonzero(left < 1)
+    if not len(near):
+        return speech
+    upper, lower = face.lip_pairs.T
+    parting = (basis[:, upper] - basis[:, lower]).reshape(len(basis), -1).astype(np.float64)  # (K_A, 3N)
+    moving = basis.reshape(len(basis), -1).astype(np.float64)
+    stiff = moving @ moving.T / len(face.template)
+    unit = np.trace(parting @ parting.T) / np.trace(stiff) / len(upper)
+    matrix = parting @ parting.T / len(upper) + unit * (SOFTNESS / M_PER_MM) ** 2 * stiff
+    wanted = (left[near, None] - 1) * apart[near].reshape(len(near), -1)
+    met = speech.copy()
+    met[near] += np.linalg.solve(matrix, parting @ wanted.T / len(upper)).T.astype(np.float32)
+    return met
+
+
+def _left_open(gap: FloatArray, fps: float) -> FloatArray:
+    """(T,) what is left of the lip gap in every frame: 1 away from near closures, 0 where lips are to meet."""
+    frames, around = np.arange(len(gap)), max(1, round(AROUND * fps))
+    left = np.ones(len(gap))
+    lowest = (gap[1:-1] <= gap[:-2]) & (gap[1:-1] < gap[2:]) & (gap[1:-1] > SHUT) & (gap[1:-1] < FAR)
+    for t in np.flatnonzero(lowest) + 1:
+        sides = gap[max(0, t - around) : t], gap[t + 1 : t + 1 + around]
+        if min(side.max() for side in sides) < gap[t] + RISE:
+            continue
+        shut = np.clip((FAR - gap[t]) / (FAR - NEAR), 0, 1)
+        near = np.clip(np.abs(frames - t) / (REACH * fps), 0, 1)
+        left = np.minimum(left, 1 - shut * 0.5 * (1 + np.cos(np.pi * near)))
+    return left
