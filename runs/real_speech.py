@@ -19,11 +19,10 @@ from scipy.signal import butter, sosfiltfilt
 import visemo
 from visemo.data.alignment import align
 from visemo.data.captures import read_capture, read_translation
-from visemo.data.frames import resample
+from visemo.data.recorded import put_on
 from visemo.data.store import Segment
 from visemo.evaluate.articulation import Articulation, articulation, pause_ends, read_phones
 from visemo.evaluate.metrics import correlation, crossing, lip_gap
-from visemo.face.arkit import ARKIT_NAMES
 from visemo.media import load_audio
 from visemo.types import Waveform
 from visemo.units import FPS, MM_PER_M, SAMPLE_RATE
@@ -116,12 +115,7 @@ def captured(path: Path, animator) -> np.ndarray:
     """Lip gap (T,) mm at 30 fps of captured curves on the model's face."""
     guess = sorted(path.parent.glob("*_guess.json"))
     capture = read_capture(path, read_translation(guess[0]) if guess else None)
-    rows = resample(capture.weights, capture.fps, FPS)
-    upper, lower = animator.face.lip_pairs.T
-    shapes = np.stack([animator.face.shape(name) for name in ARKIT_NAMES])
-    template = animator.face.template
-    apart = template[upper] - template[lower] + np.tensordot(rows, shapes[:, upper] - shapes[:, lower], 1)
-    return np.linalg.norm(apart, axis=2).mean(axis=1) * MM_PER_M
+    return lip_gap(animator.face.template + put_on(animator.face, capture), animator.face.lip_pairs)
 
 
 def against_capture(animator, path: Path, sound: Path) -> None:

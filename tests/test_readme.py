@@ -123,3 +123,10 @@ def test_the_version_is_the_package_s():
 def test_links_lead_somewhere():
     for link in re.findall(r"\]\(([^)h#][^)]*)\)", TEXT):
         assert (REPOSITORY / link).exists(), link
+
+
+@pytest.mark.parametrize("page", sorted(REPOSITORY.glob("*.md")) + sorted((REPOSITORY / "docs").glob("*.md")))
+def test_every_picture_and_link_is_there(page):
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing

@@ -13,6 +13,8 @@ from visemo.assets import ASSETS, cache_folder
 from visemo.cli.verb import Verb, say, size_text
 from visemo.types import VisemoError
 
+ACOUSTIC_MODEL = "CMU Sphinx, US English, of the pocketsphinx package (BSD-2-Clause)"
+
 
 @dataclass(frozen=True)
 class Info(Verb):
@@ -51,6 +53,7 @@ def _model_facts(name: str) -> dict[str, Any]:
         "face": f"{model.face.name}, {len(model.face.template)} vertices, licence {model.face.licence or 'not stated'}",
         "blendshapes": f"{fusion.speech_shapes} speech + {fusion.expression_shapes} expression",
         "speech": f"{speech.audio.kind} encoder at {speech.audio.fps:g} fps, styles {', '.join(speech.subjects)}",
+        **({"acoustic model": ACOUSTIC_MODEL} if speech.audio.phonetic else {}),
         "expressions": ", ".join(model.expressions.names),
         "also understood": ", ".join(f"{alias} = {own}" for alias, own in model.expressions.aliases.items()),
         "trained": json.dumps(training) if training else "not stated",

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from visemo.assets import sha256
 from visemo.types import VisemoError
 from visemo.units import SAMPLE_RATE
 
@@ -44,6 +45,8 @@ FLOOR = 4e-5  # power under each band of speech at 0 dB: rooms hiss, and the mod
 BLOCK = 512  # frames scored together
 
 FOLDER = "pocketsphinx/model/en-us/en-us"
+FILES = ("means", "variances", "sendump")
+DIGEST = "44c2f45760a62ea6"  # of these: a network that learned to read this model cannot read another
 
 
 class Densities(NamedTuple):
@@ -60,8 +63,8 @@ def read_densities(folder: Path) -> Densities:
 
     Raises VisemoError for a missing file, or one of another kind or size.
     """
-    means, variances = (_gaussians(folder / name) for name in ("means", "variances"))
-    stored = _weights(folder / "sendump").astype(np.float64)
+    means, variances = (_gaussians(folder / name) for name in FILES[:2])
+    stored = _weights(folder / FILES[2]).astype(np.float64)
     logs = -SHARPNESS * stored.reshape(STREAMS, DENSITIES, len(PHONES), STATES).transpose(2, 0, 3, 1)
     weights = np.exp(logs - logs.max(axis=-1, keepdims=True))
     return Densities(means, np.maximum(variances, 1e-4), weights / weights.sum(axis=-1, keepdims=True))
@@ -73,7 +76,13 @@ def _installed() -> Densities:
     spec = find_spec("pocketsphinx")
     if spec is None or spec.origin is None:
         raise VisemoError("acoustic model: got no pocketsphinx package, expected it to be installed; pip install it")
-    return read_densities(Path(spec.origin).parents[1] / FOLDER)
+    folder = Path(spec.origin).parents[1] / FOLDER
+    found = sha256(*(_bytes(folder / name) for name in FILES))[: len(DIGEST)]
+    if found != DIGEST:
+        raise VisemoError(
+            f"{folder}: got an acoustic model with digest {found}, expected {DIGEST}; install pocketsphinx 5.1"
+        )
+    return read_densities(folder)
 
 
 class AcousticModel(nn.Module):

@@ -161,17 +161,3 @@ def unit_rms(basis: Tensor) -> Tensor:
     (K, V, 3) m
     """
     return basis / shape_rms(basis)[:, None, None]
-
-
-def seal(parting: Tensor) -> Tensor:
-    """How far an expression's own shapes B_E w, or what speech takes wear of them, move the lips apart.
-
-    Parameters
-    ----------
-    parting : (B, N, 3) m, displacement of the upper lip less that of the lower, at each lip pair
-
-    Returns
-    -------
-    scalar, mean length over frames and pairs, mm
-    """
-    return vertex_error(parting, torch.zeros_like(parting)).mean()

@@ -35,7 +35,8 @@ class FramePool:
     inputs: Tensor  # (N, 3, H, W) float16 m, or `frames`
     rows: Tensor  # (N,) into rest_curvature
     rest_curvature: Tensor  # (R, V, 3) m
-    leaks: Tensor  # (N, P) coordinates of the other factor's part, m
+    leaks: Tensor  # (N, P) coordinates of the other factor's part, m, by the map of each frame's label
+    shared: Tensor  # (N, P) the same by the one map for all labels
     directions: Tensor  # (P, V, 3), whose coordinates these are
 
     def batch(self, chosen: Tensor, vertices: Tensor, device: torch.device, factor: Tensor | None = None) -> FrameBatch:
@@ -54,8 +55,8 @@ class FramePool:
         return self.batch(torch.arange(len(self.frames)), vertices, device)
 
     def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All frames and their leaks, (n, V, 3) float32 m."""
-        for frames, leaks in zip(self.frames.split(CHUNK), self.leaks.split(CHUNK)):
+        """All frames, and their leaks by one linear map, (n, V, 3) float32 m."""
+        for frames, leaks in zip(self.frames.split(CHUNK), self.shared.split(CHUNK)):
             yield frames.float(), (leaks @ self.directions.flatten(1)).view(frames.shape)
 
 
@@ -80,14 +81,16 @@ def draw_pool(
     if model.config.geometry_map:
         inputs = torch.cat([model.geomap.to_map(chunk.float()).half() for chunk in frames.split(CHUNK)])
     leaks, directions = torch.zeros(len(frames), 0), torch.zeros(0, *frames.shape[1:])
+    shared = leaks
     if split is not None:
         seen = torch.cat([split.motion.coordinates(chunk.float()) for chunk in frames.split(CHUNK)])
-        leaks = torch.zeros_like(seen)
-        for row, recording in enumerate(recordings):
-            take, own = recording.take, rows == row
-            leaks[own] = seen[own] @ (split.slow if take.kind == "speech" else split.speech_of(take.label))
+        talk = recordings[0].take.kind == "speech"
+        shared = seen @ (split.slow if talk else split.speech_of(""))
+        leaks = shared.clone()
+        for row, recording in enumerate(recordings if not talk else ()):
+            leaks[rows == row] = seen[rows == row] @ split.speech_of(recording.take.label)
         directions = split.motion.directions.view(-1, *frames.shape[1:])
-    return FramePool(frames, inputs, owner[rows], losses.curvature(laplacian, neutrals), leaks, directions)
+    return FramePool(frames, inputs, owner[rows], losses.curvature(laplacian, neutrals), leaks, shared, directions)
 
 
 def _sample(recordings: Sequence[Recording], limit: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -50,7 +50,6 @@ class FusionRecipe:
     sparsity, laplace, regularisation, group : weights of Eq. 9, Eq. 12, the l2 term, and the price of
         using a blendshape; 0 leaves a term out (ablations)
     anchor : weight of the split's targets
-    seal : price of a mm by which expression shapes part the lips, which is for speech to do
     unit_norm : hold every blendshape at 1 mm root mean square, so that penalties cannot be dodged
     squared : the square of Eq. 11's norm
     lips : weight of lip vertices in Eq. 11 (eyes and brows 2, rest 1)
@@ -74,7 +73,6 @@ class FusionRecipe:
     regularisation: float = 1e-3
     group: float = 0.0
     anchor: float = 0.0
-    seal: float = 0.0
     unit_norm: bool = False
     squared: bool = False
     lips: float = 4.0
@@ -109,7 +107,7 @@ class FusionRecipe:
         """The lean network, begun at the closed-form split and taught by it."""
         return cls(
             steps, horizon=1500, network="default", objective="split", sparsity=2e-3, group=2e-3, anchor=1.0,
-            seal=0.5, unit_norm=True, pool=6000, vertices=2000,
+            unit_norm=True, pool=6000, vertices=2000,
         )  # fmt: skip
 
     def network_config(self, vertices: int) -> FusionConfig:
@@ -164,7 +162,6 @@ class FusionTask:
         self.laplacian = sparse_tensor(graph_laplacian(face.triangles, len(face.template)))
         self.omega = torch.from_numpy(vertex_weights(face.regions, len(face.template), lips=recipe.lips))
         self.lips = torch.from_numpy(np.asarray(face.regions["lips"], np.int64))
-        self.lip_pairs = torch.from_numpy(face.lip_pairs.astype(np.int64)).T
         config = recipe.network_config(len(face.template))
         self.model = Fusion(config, geometry_map(face, config.map_size))
         self.split = self._closed_form() if recipe.objective == "split" else None
@@ -262,9 +259,6 @@ class FusionTask:
         if self.split is not None and recipe.anchor:
             pulls = (losses.anchor(own_a, speech.moved - speech.leak), losses.anchor(leak_e, expression.leak))
             terms["anchor"] = recipe.anchor, _total(pulls)
-        if recipe.seal:
-            apart = torch.sub(*(basis[recipe.speech_shapes :, pair] for pair in self.lip_pairs))
-            terms["seal"] = recipe.seal, _total(losses.seal(_product(w, apart)) for w in (w_e, eps_a))
         return {"loss": _total(w * term for w, term in terms.values()), **{k: term for k, (_, term) in terms.items()}}
 
     def validate(self) -> dict[str, float]:

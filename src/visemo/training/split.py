@@ -35,7 +35,7 @@ PRIOR_NOISE = 0.05  # mm
 PRIOR_FLOOR = 0.02  # expression energy allowed everywhere, of the mean
 SPEECH_IN_EXPRESSION = 0.05  # energy of the speech in expression takes, of speech itself, where nothing else is known
 SPEECH_BESIDE_REFERENCE = 0.3  # the same where the expression's own shape is known
-SEALED = 0.2  # mm that an expression may part the lips
+SEALED = 0.3  # mm that an expression may part the lips
 SEALED_IN_TALK = 0.03  # the same of the tenths of it that a speaker shows
 CLEANEST = 0.05  # share of a label's takes that have less speech in them than its reference
 
@@ -51,7 +51,7 @@ class SplitConfig:
 
     components: int = 60
     length: float = 5.0
-    trust: float = 3e-2
+    trust: float = 7e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +125,10 @@ def closed_form_split(
     prior = _sealed(_local_prior(field, worn, expression, config.length), field)
     amount = SPEECH_IN_EXPRESSION * spoken
     references = _references(expression, _share(amount, prior), _share(0.1 * amount, prior))
-    every = sum(np.outer(shape, shape) for shape in references.values()) / len(references)
-    every *= np.trace(expression.moment) / np.trace(every)
-    found = {"": _share(amount, _sealed(every + config.trust * prior, field))}
-    for label, shape in references.items():
-        own = _sealed(np.outer(shape, shape) + config.trust * prior, field)
-        found[label] = _share(SPEECH_BESIDE_REFERENCE * spoken, own)
+    amount = SPEECH_BESIDE_REFERENCE * spoken
+    shapes = {label: np.outer(shape, shape) for label, shape in references.items()}
+    shapes[""] = np.mean(list(shapes.values()), axis=0)
+    found = {label: _share(amount, _sealed(moment + config.trust * prior, field)) for label, moment in shapes.items()}
     return Split(motion, _tensor(slow), {label: _tensor(matrix) for label, matrix in found.items()})
 
 
