@@ -1,6 +1,7 @@
 """Captured talk becomes speech takes: motion of the face's own shapes, sound, speakers, and a take kept for testing."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,9 +73,7 @@ def test_what_is_no_captured_talk_is_refused(face, tiny_face, tmp_path):
     record(tmp_path / "mute", "one", sound=False)
     with pytest.raises(VisemoError, match="got 1 captures, none with a sound"):
         find_recordings(tmp_path / "mute")
-    bare = tiny_face.__class__(
-        **{**tiny_face.__dict__, "shape_names": tiny_face.shape_names[:3], "shapes": tiny_face.shapes[:3]}
-    )
+    bare = replace(tiny_face, shape_names=tiny_face.shape_names[:3], shapes=tiny_face.shapes[:3])
     with pytest.raises(VisemoError, match=r"got no shapes .* expected all 52 ARKit shapes"):
         put_on(bare, Capture(np.zeros((2, 52), np.float32), 30.0))
 

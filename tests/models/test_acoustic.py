@@ -188,7 +188,7 @@ def test_other_files_are_refused(tmp_path, monkeypatch):
             read_densities(tmp_path)
     acoustic._installed.cache_clear()
     monkeypatch.setattr(acoustic, "DIGEST", "0" * 16)
-    with pytest.raises(VisemoError, match="got an acoustic model with digest .*, expected 0000"):
+    with pytest.raises(VisemoError, match=r"got an acoustic model with digest .*, expected 0000"):
         AcousticModel()
     monkeypatch.setattr(acoustic, "find_spec", lambda name: None)
     with pytest.raises(VisemoError, match="acoustic model: got no pocketsphinx package"):
