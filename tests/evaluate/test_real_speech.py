@@ -41,10 +41,12 @@ def plain(animator, sentences):
     return said(animator, sentences, "neutral")[0]
 
 
+@pytest.mark.parametrize("guard", [1.0, 0.0])
 @pytest.mark.parametrize("emotion", BASIC)
-def test_words_stay_readable_in_every_emotion(animator, sentences, plain, emotion):
-    found, crossed = said(animator, sentences, emotion)
-    assert sum(a.shut for a in found) >= sum(a.shut for a in plain)  # the guard gives every closure of the speech back
+def test_words_stay_readable_in_every_emotion(animator, sentences, plain, emotion, guard):
+    found, crossed = said(animator, sentences, emotion, guard=guard)
+    # no expression costs a closure: with the guard none, without it one at most
+    assert sum(a.shut for a in found) >= sum(a.shut for a in plain) - (guard == 0)
     assert sum(a.open for a in found) >= 0.85 * sum(len(a.vowels) for a in found)
     assert np.mean([a.correlation for a in found]) >= 0.7
     assert crossed <= 0.5
@@ -53,7 +55,7 @@ def test_words_stay_readable_in_every_emotion(animator, sentences, plain, emotio
 def test_most_bilabials_shut(plain):
     gaps = np.concatenate([a.closures for a in plain])
     assert len(gaps) >= 12
-    assert np.mean(gaps <= 1) >= 0.55 and np.median(gaps) < 0.5  # the goal is all of them
+    assert np.mean(gaps <= 1) >= 0.7 and np.median(gaps) < 0.5  # the goal is all of them
 
 
 def test_nothing_leaps_and_silence_is_still(animator, sentences):

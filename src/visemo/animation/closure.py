@@ -13,9 +13,9 @@ from visemo.face.face import Face
 from visemo.types import FloatArray
 from visemo.units import M_PER_MM
 
-NEAR, FAR = 2.0 * M_PER_MM, 2.8 * M_PER_MM  # mean gap of a dip that is shut, and of one that is left open
+NEAR, FAR = 2.4 * M_PER_MM, 3.2 * M_PER_MM  # mean gap of a dip that is shut, and of one that is left open
 SHUT = 0.3 * M_PER_MM  # what is closer than that has met
-RISE = 1.2 * M_PER_MM  # that a dip lies below what is on either side of it, or it is no dip
+RISE = 1.0 * M_PER_MM  # that a dip lies below what is on either side of it, or it is no dip
 AROUND = 0.2  # s, that its two sides reach
 REACH = 0.07  # s over which the correction comes and goes
 SOFTNESS = 0.02 * M_PER_MM  # gap that is not worth a large move

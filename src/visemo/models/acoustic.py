@@ -75,7 +75,9 @@ def _installed() -> Densities:
     """What the pocketsphinx package brings."""
     spec = find_spec("pocketsphinx")
     if spec is None or spec.origin is None:
-        raise VisemoError("acoustic model: got no pocketsphinx package, expected it to be installed; pip install it")
+        raise VisemoError(
+            "acoustic model: got no pocketsphinx package, expected it installed; pip install visemo[corpus]"
+        )
     folder = Path(spec.origin).parents[1] / FOLDER
     found = sha256(*(_bytes(folder / name) for name in FILES))[: len(DIGEST)]
     if found != DIGEST:

@@ -37,7 +37,7 @@ class AudioEncoderConfig:
     look_ahead: float = 0.25  # s, the most that any output may know of its future
     dropout: float = 0.1
     phone_classes: int = 0  # > 0 adds a linear head for an auxiliary phone loss
-    phonetic: bool = False  # hear through CMU Sphinx's acoustic model as well
+    phonetic: bool = False  # hear through CMU Sphinx's acoustic model as well (extra `corpus`)
 
     # wav2vec2
     sizes: dict[str, Any] = field(default_factory=dict)  # where Wav2Vec2Config differs from wav2vec2-base

@@ -34,12 +34,12 @@ class Hearing:
         one-pole high- or low-pass coefficient
     """
 
-    versions: int = 4
+    versions: int = 6
     speed: float = 0.1
     formants: float = 0.12
     voices: float = 0.35
-    channels: float = 0.5
-    babble: float = 0.3
+    channels: float = 0.35
+    babble: float = 0.0
     gain: float = 6.0
     hiss: float = 25.0
     tilt: float = 0.5

@@ -105,13 +105,12 @@ class SpeechRecipe:
         return cls(steps, validate_every=314, save_every=314)
 
     @classmethod
-    def default(cls, steps: int = 1500) -> SpeechRecipe:
+    def default(cls, steps: int = 2400) -> SpeechRecipe:
         """Log-mel encoder, windows of three seconds, 48 motion coordinates."""
         return cls(
-            steps, horizon=1500, rate=2e-3, warmup=100, clip=1.0, batch=32, window=90, context=20, basis_size=48,
-            lips=12.0, velocity=4.0, gap=0.5, closure=1.5, phones=0.4, captured=3.0, phonetic_share=0.4,
-            uniform_style=0.25,
-            encoder={"kind": "mel", "phonetic": True, "dropout": 0.2, "width": 224}, validate_takes=64,
+            steps, horizon=2400, rate=2e-3, warmup=100, clip=1.0, batch=32, window=90, context=20, basis_size=48,
+            lips=12.0, velocity=4.0, gap=0.5, phones=0.4, uniform_style=0.25,
+            encoder={"kind": "mel", "dropout": 0.2, "width": 256}, validate_takes=64,
         )  # fmt: skip
 
 
