@@ -8,6 +8,7 @@ speech weights are changed by the least motion of the face that shuts it; a dip 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visemo.face.face import Face
 from visemo.types import FloatArray
@@ -24,7 +25,8 @@ SOFTNESS = 0.02 * M_PER_MM  # gap that is not worth a large move
 def lip_difference(speech: FloatArray, basis: FloatArray, face: Face) -> FloatArray:
     """Upper less lower lip (T, N, 3) m at each lip pair, for speech weights (T, K_A) of `basis` (K_A, V, 3) m."""
     upper, lower = face.lip_pairs.T
-    return np.tensordot(speech, basis[:, upper] - basis[:, lower], 1) + (face.template[upper] - face.template[lower])
+    moved = np.tensordot(speech, basis[:, upper] - basis[:, lower], 1)
+    return (moved + (face.template[upper] - face.template[lower])).astype(np.float32, copy=False)
 
 
 def lips_meet(speech: FloatArray, basis: FloatArray, face: Face, fps: float) -> FloatArray:
@@ -46,7 +48,7 @@ def lips_meet(speech: FloatArray, basis: FloatArray, face: Face, fps: float) -> 
     return met
 
 
-def _left_open(gap: FloatArray, fps: float) -> FloatArray:
+def _left_open(gap: NDArray[np.floating], fps: float) -> NDArray[np.floating]:
     """(T,) what is left of the lip gap in every frame: 1 away from near closures, 0 where lips are to meet."""
     frames, around = np.arange(len(gap)), max(1, round(AROUND * fps))
     left = np.ones(len(gap))

@@ -163,7 +163,8 @@ class AcousticModel(nn.Module):
 def _bands() -> Array:
     """(FFT / 2 + 1, BANDS) triangles of unit area, even on the mel scale, their edges on lines of the spectrum."""
     line = SAMPLE_RATE / FFT
-    mels = np.linspace(*(2595 * np.log10(1 + hertz / 700) for hertz in (LOWEST, HIGHEST)), BANDS + 2)
+    lowest, highest = (2595 * np.log10(1 + hertz / 700) for hertz in (LOWEST, HIGHEST))
+    mels = np.linspace(lowest, highest, BANDS + 2)
     edges = np.round(700 * (10 ** (mels / 2595) - 1) / line) * line
     hertz = np.arange(FFT // 2 + 1)[:, None] * line
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
