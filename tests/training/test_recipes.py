@@ -18,7 +18,7 @@ from visemo.training.corpus import Corpus
 from visemo.training.fusion import FusionTask, expression_library
 from visemo.training.hearing import at_tempo
 from visemo.training.recipes import FusionRecipe, SpeechRecipe, assemble, train_fusion, train_speech
-from visemo.training.speech import SequenceTask, WindowTask
+from visemo.training.speech import UNNAMED, SequenceTask, WindowTask
 from visemo.types import VisemoError
 from visemo.units import FPS, M_PER_MM, SAMPLE_RATE
 
@@ -231,6 +231,14 @@ def test_some_windows_are_heard_by_phones_alone(little_store, tiny_face):
     bands = task._batch(0)[0][:, :, :-width].unflatten(2, (-1, task.encoder.config.bands))
     deaf = ((bands - bands[..., :1]).abs().flatten(1).amax(dim=1) < 1e-5).float()
     assert 8 <= int(deaf.sum()) <= 32 and bands.mean(dim=3).std(dim=1).min() > 0  # loudness is left
+
+
+def test_talk_that_nobody_labelled_is_learned_from_too(little_store, tiny_face):
+    _, recipe = RECIPES["speech phonetic"]
+    task = WindowTask(recipe, Corpus([little_store], tiny_face, "faceformer"), torch.device("cpu"))
+    task.labels = [torch.full_like(labels, UNNAMED) for labels in task.labels]
+    losses = task.losses(0)
+    assert torch.isfinite(losses["loss"]) and losses["phones"] == 0
 
 
 def test_half_precision_learns_nearly_the_same(store, tiny_face, tmp_path):

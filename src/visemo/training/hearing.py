@@ -15,9 +15,7 @@ from torch.nn import functional as F
 
 from visemo.data.augmentation import change_channel, in_company, shift_formants
 from visemo.types import FloatArray, Waveform
-from visemo.units import FPS, SAMPLE_RATE
 
-PER_FRAME = SAMPLE_RATE / FPS  # samples
 TALKERS = 4
 
 

@@ -312,7 +312,9 @@ class WindowTask(_SpeechTask):
             losses["gap"] = (price * ratio.square() * valid).sum() / valid.sum()
             loss = loss + recipe.gap * losses["gap"]
         if recipe.phones:
-            naming = F.cross_entropy(encoder.phone_logits(features).flatten(0, 1), labels.flatten())
+            named = (labels != UNNAMED).sum().clamp(min=1)  # a batch of captured talk has no names at all
+            logits = encoder.phone_logits(features).flatten(0, 1)
+            naming = F.cross_entropy(logits, labels.flatten(), ignore_index=UNNAMED, reduction="sum") / named
             losses["phones"] = naming
             loss = loss + recipe.phones * naming
         return {"loss": loss, **losses}
