@@ -21,7 +21,7 @@ from visemo.data.alignment import align
 from visemo.data.captures import read_capture, read_translation
 from visemo.data.recorded import put_on
 from visemo.data.store import Segment
-from visemo.evaluate.articulation import Articulation, articulation, pause_ends, read_phones
+from visemo.evaluate.articulation import Articulation, articulation, pause_ends, read_phones, teeth_gap
 from visemo.evaluate.metrics import correlation, crossing, lip_gap
 from visemo.media import load_audio
 from visemo.types import Waveform
@@ -48,8 +48,8 @@ def sentences(folder: Path) -> Iterator[tuple[Waveform, tuple[Segment, ...]]]:
 
 
 def closures(animator, sounds: list[tuple[Waveform, tuple]]) -> None:
-    """/p b m/ that shut, open vowels that open, agreement with the phones, deepest crossing: every emotion."""
-    say(f"{'':10}" + "".join(f"{way:>38}" for way in WAYS) + "\n")
+    """/p b m/ that shut, /f v/ on the teeth, open vowels that open, agreement with the phones, deepest crossing: every emotion."""
+    say(f"{'':10}" + "".join(f"{way:>46}" for way in WAYS) + "\n")
     for emotion in EMOTIONS:
         cells = []
         for options in WAYS.values():
@@ -58,12 +58,14 @@ def closures(animator, sounds: list[tuple[Waveform, tuple]]) -> None:
             for sound, phones in sounds:
                 clip = animator.animate(sound, emotion, **options)
                 vertices = clip.vertices
-                found.append(articulation(lip_gap(vertices, clip.lip_pairs), phones, animator.face))
+                gap, teeth = lip_gap(vertices, clip.lip_pairs), teeth_gap(vertices, animator.face)
+                found.append(articulation(gap, phones, animator.face, teeth=teeth))
                 deepest = max(deepest, crossing(vertices, clip.lip_pairs).max())
             shut = f"{sum(a.shut for a in found)}/{sum(len(a.closures) for a in found)}"
             opened = f"{sum(a.open for a in found)}/{sum(len(a.vowels) for a in found)}"
-            cells.append(f"pbm {shut} open {opened} r {np.mean([a.correlation for a in found]):.2f} x {deepest:.2f}")
-        say(f"{emotion:10}" + "".join(f"{cell:>38}" for cell in cells) + "\n")
+            bitten = f"{sum(a.bitten for a in found)}/{sum(len(a.bites) for a in found)}"
+            cells.append(f"pbm {shut} fv {bitten} open {opened} r {np.mean([a.correlation for a in found]):.2f} x {deepest:.2f}")
+        say(f"{emotion:10}" + "".join(f"{cell:>46}" for cell in cells) + "\n")
 
 
 def steadiness(animator, sounds: list[tuple[Waveform, tuple]]) -> None:

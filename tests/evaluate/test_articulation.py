@@ -1,13 +1,17 @@
 """Planted lips: articulation finds the /m/ that does not close and the vowel that does not open."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from visemo.data.coarticulation import predicted_gap
+from visemo.data.coarticulation import predicted_gap, speech_curves
 from visemo.data.store import Segment
-from visemo.evaluate.articulation import articulation, pause_ends, read_phones
+from visemo.data.visemes import BILABIALS, CONSONANTS, LABIODENTALS
+from visemo.evaluate.articulation import TOUCHING, articulation, pause_ends, read_phones, teeth_gap
+from visemo.evaluate.metrics import lip_gap
+from visemo.face.arkit import ARKIT_NAMES
 from visemo.types import VisemoError
 
 PHONES = (
@@ -45,6 +49,34 @@ def test_lips_that_stay_open_or_shut_are_found(gap, shaped_face):
     assert articulation(held, PHONES, shaped_face).shut == 1
     flat = np.minimum(gap, np.where(np.arange(51) > 28, 3.5, 99))  # the /ae/ hardly opens
     assert articulation(flat, PHONES, shaped_face).open == 1
+
+
+def test_planted_labiodentals_touch_the_teeth_and_nothing_else_does(shaped_face):
+    """Every consonant between two vowels: /f v/ are made with lip and teeth, those without lips are not."""
+    shapes = np.stack([shaped_face.shape(name) for name in ARKIT_NAMES])
+    for name in sorted(CONSONANTS - BILABIALS):
+        for vowel in ("aa", "iy", "uw"):
+            phones = (Segment(vowel, 0.0, 0.3), Segment(name, 0.3, 0.4), Segment(vowel, 0.4, 0.7))
+            vertices = shaped_face.template + np.tensordot(speech_curves(phones, 21), shapes, 1)
+            teeth, lips = teeth_gap(vertices, shaped_face), lip_gap(vertices, shaped_face.lip_pairs)
+            if name not in LABIODENTALS:
+                assert teeth[10] > 1.5 * TOUCHING
+                continue
+            found = articulation(lips, phones, shaped_face, teeth=teeth)
+            assert found.bitten == 1 and lips[10] > 1.0
+
+
+def test_teeth_are_measured_where_there_are_some(shaped_face):
+    rest = teeth_gap(shaped_face.template[None], shaped_face)
+    tooth = next(part for part in shaped_face.parts if part.name == "teeth_upper").vertices
+    edge = tooth[np.abs(tooth[:, 0]) <= 0.012]
+    edge = edge[edge[:, 1] <= tooth[:, 1].min() + 0.004]
+    lip = shaped_face.template[shaped_face.regions["lower_lip"]]
+    slow = min(np.linalg.norm(edge - point, axis=1).min() for point in lip)  # the readable twin
+    assert rest == pytest.approx(1e3 * slow)
+    bare = replace(shaped_face, parts=())
+    with pytest.raises(VisemoError, match="no upper teeth"):
+        teeth_gap(shaped_face.template[None], bare)
 
 
 def test_a_late_mouth_is_a_lag(gap, shaped_face):

@@ -179,18 +179,18 @@ def _to_arkit(
     jaw, lower, upper, funnel, pucker, wide, tongue = gestures
     shut = np.maximum(sealed, resting)
     apart = 1 - shut
-    jaw = jaw * style.jaw
+    jaw = jaw * style.jaw * (1 - 0.5 * bitten)  # the lower lip cannot reach the teeth from a jaw that hangs
     curves = {
         "jawOpen": jaw,
         "mouthClose": jaw * shut,  # complementary: equal weights leave the lips shut under an open jaw
-        "mouthFunnel": funnel * style.rounding * apart,
-        "mouthPucker": pucker * style.rounding * (1 - 0.3 * shut),
+        "mouthFunnel": funnel * style.rounding * apart * (1 - 0.8 * bitten),
+        "mouthPucker": pucker * style.rounding * (1 - 0.3 * shut) * (1 - 0.8 * bitten),
         "mouthLowerDown": lower * style.lips * apart * (1 - bitten),
-        "mouthUpperUp": (upper * style.lips + 0.10 * bitten) * apart,
+        "mouthUpperUp": (upper * style.lips + 0.20 * bitten) * apart,
         "mouthStretch": 0.55 * wide * style.lips * apart,
         "mouthSmile": 0.45 * wide * style.lips * (1 - resting),
         "mouthDimple": 0.15 * wide * (1 - resting),
-        "mouthRollLower": 0.50 * bitten * apart,
+        "mouthRollLower": 0.90 * bitten * apart,
         "mouthPress": 0.10 * sealed,
         "tongueOut": tongue * apart,
     }

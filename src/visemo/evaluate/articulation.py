@@ -12,30 +12,36 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from visemo.data.coarticulation import predicted_gap
 from visemo.data.store import Segment
-from visemo.data.visemes import BILABIALS, OPEN_VOWELS, PHONES, SILENCE
+from visemo.data.visemes import BILABIALS, LABIODENTALS, OPEN_VOWELS, PHONES, SILENCE
 from visemo.evaluate.metrics import correlation
 from visemo.face.face import Face
-from visemo.types import VisemoError
-from visemo.units import FPS
+from visemo.types import FloatArray, VisemoError
+from visemo.units import FPS, MM_PER_M
 
 SLACK = 0.05  # s around a phone in which its extreme may fall: aligners are no surer than that
 SHUT = 1.0  # mm, of a /p b m/ that counts as closed
 OPEN = 4.0  # mm, of a vowel that counts as open
+TOUCHING = 1.0  # mm from the lower lip to the upper teeth in an /f v/ that counts as made
+INCISORS = 12.0  # mm to either side that the upper incisors reach
+EDGE = 4.0  # mm of their height, from the cutting edge
 MAX_LAG = 2  # frames
 
 
 @dataclass(frozen=True)
 class Articulation:
-    """Smallest gap of every /p b m/ and largest of every open vowel (mm), and the correlation of the whole curve
-    with the gap that the corpus' viseme model gives the same phones."""
+    """Smallest gap of every /p b m/ and largest of every open vowel (mm), the correlation of the whole curve with the
+    gap that the corpus' viseme model gives the same phones, and how near the lower lip comes to the upper teeth in
+    every /f v/ (mm), where that is asked for."""
 
     closures: tuple[float, ...]
     vowels: tuple[float, ...]
     correlation: float
     lag: int
+    bites: tuple[float, ...] = ()
 
     @property
     def shut(self) -> int:
@@ -47,9 +53,16 @@ class Articulation:
         """Open vowels that open."""
         return sum(gap >= OPEN for gap in self.vowels)
 
+    @property
+    def bitten(self) -> int:
+        """/f v/ whose lower lip touches the teeth."""
+        return sum(distance <= TOUCHING for distance in self.bites)
 
-def articulation(gap: NDArray, phones: Sequence[Segment], face: Face, fps: float = FPS) -> Articulation:
-    """Hold a take's lip gap (T,) mm against its phones.
+
+def articulation(
+    gap: NDArray, phones: Sequence[Segment], face: Face, fps: float = FPS, teeth: NDArray | None = None
+) -> Articulation:
+    """Hold a take's lip gap (T,) mm, and if given its `teeth_gap`, against its phones.
 
     Raises VisemoError for unknown phones, and as `metrics.correlation` when a curve does not vary.
     """
@@ -57,7 +70,23 @@ def articulation(gap: NDArray, phones: Sequence[Segment], face: Face, fps: float
     at, lag = correlation(np.asarray(gap, np.float64), expected.astype(np.float64), MAX_LAG)
     closures = [_extreme(gap, phone, fps, np.min) for phone in phones if phone.name in BILABIALS]
     vowels = [_extreme(gap, phone, fps, np.max) for phone in phones if phone.name in OPEN_VOWELS]
-    return Articulation(tuple(closures), tuple(vowels), at, lag)
+    bitten = [phone for phone in phones if phone.name in LABIODENTALS] if teeth is not None else []
+    bites = [_extreme(teeth, phone, fps, np.min) for phone in bitten]
+    return Articulation(tuple(closures), tuple(vowels), at, lag, tuple(bites))
+
+
+def teeth_gap(vertices: FloatArray, face: Face) -> NDArray[np.float64]:
+    """How far the lower lip of vertices (T, V, 3) m is from the cutting edge of the upper incisors: (T,) mm.
+
+    Raises VisemoError for a face without a part `teeth_upper` or a region `lower_lip`.
+    """
+    found = [part.vertices for part in face.parts if part.name == "teeth_upper"]
+    if not found or "lower_lip" not in face.regions:
+        raise VisemoError(f"face {face.name}: got no upper teeth or no region lower_lip, expected both")
+    teeth = found[0] * MM_PER_M
+    incisors = teeth[(np.abs(teeth[:, 0]) <= INCISORS) & (teeth[:, 1] <= teeth[:, 1].min() + EDGE)]
+    lip = vertices[:, face.regions["lower_lip"]] * MM_PER_M
+    return KDTree(incisors).query(lip)[0].min(axis=1)
 
 
 def _extreme(gap: NDArray, phone: Segment, fps: float, pick: Callable[[NDArray], NDArray]) -> float:

@@ -90,13 +90,13 @@ class TeethRow:
 
 
 _UPPER = TeethRow(
-    (8.4, 6.6, 7.4, 6.8, 6.6, 9.5, 9.0), (0.0, 0.6, 0.1, 0.7, 1.0, 1.3, 1.6), wide=26.0, front=95.2, edge=-42.0, up=1.0
+    (8.4, 6.6, 7.4, 6.8, 6.6, 9.5, 9.0), (0.0, 0.6, 0.1, 0.7, 1.0, 1.3, 1.6), wide=26.0, front=101.0, edge=-42.0, up=1.0
 )
 _LOWER = TeethRow(
     (5.3, 5.8, 6.8, 7.0, 7.0, 10.5, 10.0),
     (0.0, 0.2, 0.3, 1.6, 3.0, 4.4, 5.6),
     wide=23.5,
-    front=92.2,
+    front=98.0,
     edge=-41.5,
     up=-1.0,
 )
@@ -176,12 +176,12 @@ def _tongue() -> Part:
     x = half_wide * np.cos(a)
     lift = thick * np.sin(a)
     valley = -1.6 * np.exp(-((x / 5.0) ** 2)) * (np.sin(a) > 0)
-    y = -52.0 - 4.0 * (t - 0.4) ** 2 * 4 + lift + valley + 0.004 * x * x
-    z = 46.0 + 42.0 * t + 0 * a
+    y = -49.0 - 9.0 * (t - 0.4) ** 2 + lift + valley + 0.004 * x * x
+    z = 46.0 + 46.0 * t + 0 * a
     points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     color = np.array([0.55, 0.22, 0.20]) * (0.35 + 0.65 * np.broadcast_to(t, x.shape).reshape(-1, 1))
-    reach = smooth_step(50.0, 84.0, points[:, 2])[:, None]
-    moves = _with_jaw(points) | {"tongueOut": reach * [0.0, 5.0, 30.0] + reach**3 * [0.0, -9.0, 4.0]}
+    reach = smooth_step(50.0, 88.0, points[:, 2])[:, None]
+    moves = _with_jaw(points) | {"tongueOut": reach * [0.0, 10.0, 26.0] + reach**3 * [0.0, -8.0, 4.0]}
     return _part("tongue", points, grid_triangles(along, around, True), color, moves=moves, gloss=0.5)
 
 
@@ -193,9 +193,9 @@ def _cavity(rim: np.ndarray, rim_shapes: np.ndarray) -> Part:
     turn = np.pi / 2 - 2 * np.pi * np.arange(len(rim)) / len(rim)
     #        half width, roof, floor, z at the middle and at the sides
     rows = (
-        (25, -35, -45.5, 97, 82),
-        (29, -29, -55, 96.6, 78),
-        (32, -24, -61, 87, 66),
+        (25, -35, -45.5, 99, 83),
+        (29, -29, -55, 98.6, 79),
+        (32, -24, -61, 88, 67),
         (31, -20, -63, 66, 54),
         (24, -22, -61, 50, 46),
         (0.1, -40, -42, 40, 40),

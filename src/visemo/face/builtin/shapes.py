@@ -337,7 +337,7 @@ def _pull_shapes(f: Frame) -> dict[str, np.ndarray]:
         "mouthPressLeft": left
         * (around(f, 0.4, 0.75) * [0, -0.2, -1.3] + red * (upper * [0, -1.8, -0.9] + lower * [0, 1.9, -0.9]))
         + knot * [-0.6, -0.4, 0.4],
-        "mouthRollLower": around(f, 0.4, 0.7) * middle * [0, 0.4, -1.4]
+        "mouthRollLower": around(f, 0.4, 0.7) * middle * [0, 0.6, -2.4]
         + red * lower * middle * [0, 3.2, -2.2]
         + brush(f, (0, -55), (18, 7), (0, 1.6, 2.0)),
         "mouthRollUpper": around(f, 0.4, 0.8) * middle * [0, -0.4, -1.6] + red * upper * middle * [0, -2.7, -2.2],
