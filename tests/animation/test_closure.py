@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from visemo.animation.closure import FAR, NEAR, lip_difference, lips_meet
+from visemo.face.library import load_face
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,17 @@ def test_between_near_and_far_the_dip_is_deepened_in_part(tiny_face, basis):
     middle = (NEAR + FAR) / 2 * 1e3
     met = gap(lips_meet(talk(tiny_face, basis, middle), basis, tiny_face, 30.0), basis, tiny_face)
     assert 0.3 * middle < met[20] < 0.8 * middle
+
+
+def test_a_lip_drawn_in_under_the_teeth_is_no_closure():
+    """Of two dips of the same depth, the /p/ shuts and the /f/ stays."""
+    face = load_face("builtin")
+    basis = np.stack([face.shape(name) for name in ("jawOpen", "mouthPucker", "browInnerUp", "mouthRollLower")])
+    rows = np.pad(talk(face, basis[:3], 2.0), ((0, 0), (0, 1)))
+    assert gap(lips_meet(rows, basis, face, 30.0), basis, face)[20] < 0.3
+    rows[:, 3] = 0.9 * np.exp(-((np.arange(len(rows)) - 20.0) ** 2) / 8)
+    assert gap(rows, basis, face)[20] < NEAR * 1e3
+    assert lips_meet(rows, basis, face, 30.0) is rows
 
 
 def test_lips_that_rest_or_open_slowly_are_no_dip(tiny_face, basis):

@@ -3,6 +3,7 @@
 A model that is not sure whether it heard a /p/ or a /k/ answers with the mean of both: lips half open. No mouth does
 that: lips meet, or they stay well apart. Where the gap of the speech alone dips that low between two openings, the
 speech weights are changed by the least motion of the face that shuts it; a dip that stays higher is left as it is.
+So is one in which the lower lip is drawn in: that is an /f/ or a /v/, whose lip meets the teeth.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from visemo.types import FloatArray
 from visemo.units import M_PER_MM
 
 NEAR, FAR = 2.4 * M_PER_MM, 3.2 * M_PER_MM  # mean gap of a dip that is shut, and of one that is left open
+DRAWN_IN = 0.3 * M_PER_MM  # that the lower lip rises over its own edge: 0.6 mm in /f v/, less than 0.1 in /p b m/
 SHUT = 0.3 * M_PER_MM  # what is closer than that has met
 RISE = 1.0 * M_PER_MM  # that a dip lies below what is on either side of it, or it is no dip
 AROUND = 0.2  # s, that its two sides reach
@@ -32,7 +34,7 @@ def lip_difference(speech: FloatArray, basis: FloatArray, face: Face) -> FloatAr
 def lips_meet(speech: FloatArray, basis: FloatArray, face: Face, fps: float) -> FloatArray:
     """Speech weights (T, K_A) whose near closures are closures, for a basis (K_A, V, 3) m; new only around these."""
     apart = lip_difference(speech, basis, face)
-    left = _left_open(np.linalg.norm(apart, axis=2).mean(axis=1), fps)
+    left = _left_open(np.linalg.norm(apart, axis=2).mean(axis=1), _drawn_in(speech, basis, face), fps)
     near = np.flatnonzero(left < 1)
     if not len(near):
         return speech
@@ -48,14 +50,24 @@ def lips_meet(speech: FloatArray, basis: FloatArray, face: Face, fps: float) -> 
     return met
 
 
-def _left_open(gap: NDArray[np.floating], fps: float) -> NDArray[np.floating]:
+def _drawn_in(speech: FloatArray, basis: FloatArray, face: Face) -> NDArray[np.floating]:
+    """(T,) m that the lower lip has risen over its edge, more than the upper has sunk under its own."""
+    rise = np.zeros(len(basis))
+    for edge, region in enumerate(("upper_lip", "lower_lip")):
+        if region in face.regions:
+            lip, rim = face.regions[region], face.lip_pairs[:, edge]
+            rise += basis[:, lip, 1].mean(axis=1) - basis[:, rim, 1].mean(axis=1)
+    return speech @ rise
+
+
+def _left_open(gap: NDArray[np.floating], drawn: NDArray[np.floating], fps: float) -> NDArray[np.floating]:
     """(T,) what is left of the lip gap in every frame: 1 away from near closures, 0 where lips are to meet."""
     frames, around = np.arange(len(gap)), max(1, round(AROUND * fps))
     left = np.ones(len(gap))
     lowest = (gap[1:-1] <= gap[:-2]) & (gap[1:-1] < gap[2:]) & (gap[1:-1] > SHUT) & (gap[1:-1] < FAR)
     for t in np.flatnonzero(lowest) + 1:
         sides = gap[max(0, t - around) : t], gap[t + 1 : t + 1 + around]
-        if min(side.max() for side in sides) < gap[t] + RISE:
+        if drawn[t] > DRAWN_IN or min(side.max() for side in sides) < gap[t] + RISE:
             continue
         shut = np.clip((FAR - gap[t]) / (FAR - NEAR), 0, 1)
         near = np.clip(np.abs(frames - t) / (REACH * fps), 0, 1)
