@@ -38,7 +38,7 @@ def divided(corpus: Corpus, config: SplitConfig) -> Split:
 
     speech, expression = ([coordinates(r) for r in takes] for takes in kinds)
     return closed_form_split(
-        corpus.face, motion, Group(speech, [r.take.subject for r in kinds[0]]),
+        corpus.face, motion, Group(speech, [r.speaker for r in kinds[0]]),
         Group(expression, [r.take.label for r in kinds[1]]), config,
     )  # fmt: skip
 

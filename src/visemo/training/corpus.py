@@ -31,6 +31,11 @@ class Recording:
         """Length at `FPS`."""
         return max(1, round(self.take.frames * FPS / self.take.fps))
 
+    @property
+    def speaker(self) -> str:
+        """Who it is, among all stores: each may have an S01."""
+        return f"{self.store.folder}/{self.take.subject}"
+
     def motion(self) -> np.ndarray:
         """(T, V, 3) m at `FPS`: a float16 memory map, or float32 when the store has another rate."""
         return self.store.motion(self.take.id, FPS)

@@ -73,10 +73,9 @@ def draw_pool(
     split : divides every frame; without one nothing leaks
     """
     frames, rows = _sample(recordings, limit, seed)
-    subjects = list(dict.fromkeys((r.store.folder, r.take.subject) for r in recordings))
-    owner = torch.tensor([subjects.index((r.store.folder, r.take.subject)) for r in recordings])
-    stores = {r.store.folder: r.store for r in recordings}
-    neutrals = torch.from_numpy(np.stack([stores[folder].neutral(subject) for folder, subject in subjects]))
+    faces = {r.speaker: r.store.neutral(r.take.subject) for r in recordings}
+    owner = torch.tensor([list(faces).index(r.speaker) for r in recordings])
+    neutrals = torch.from_numpy(np.stack(list(faces.values())))
     inputs = frames
     if model.config.geometry_map:
         inputs = torch.cat([model.geomap.to_map(chunk.float()).half() for chunk in frames.split(CHUNK)])

@@ -103,11 +103,11 @@ class FusionRecipe:
         return cls(steps, shrink=0.1)
 
     @classmethod
-    def default(cls, steps: int = 1500) -> FusionRecipe:
+    def default(cls, steps: int = 2500) -> FusionRecipe:
         """The lean network, begun at the closed-form split and taught by it."""
         return cls(
-            steps, horizon=1500, network="default", objective="split", sparsity=2e-3, group=2e-3, anchor=1.0,
-            unit_norm=True, pool=6000, vertices=2000,
+            steps, horizon=2500, network="default", objective="split", sparsity=2e-3, group=2e-3, anchor=1.0,
+            unit_norm=True, pool=12_000, vertices=2000,
         )  # fmt: skip
 
     def network_config(self, vertices: int) -> FusionConfig:
@@ -198,7 +198,7 @@ class FusionTask:
         )  # fmt: skip
         return closed_form_split(
             face, motion,
-            Group([_coordinates(r, motion) for r in speech], [r.take.subject for r in speech]),
+            Group([_coordinates(r, motion) for r in speech], [r.speaker for r in speech]),
             Group([_coordinates(r, motion) for r in expression], [r.take.label for r in expression]),
             self.recipe.division,
         )  # fmt: skip

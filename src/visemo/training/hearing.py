@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from visemo.data.augmentation import change_channel, in_company, shift_formants
+from visemo.data.augmentation import change_channel, in_company, shift_formants, through_wire
 from visemo.types import FloatArray, Waveform
 
 TALKERS = 4
@@ -27,6 +27,7 @@ class Hearing:
     speed : largest change of tempo, pitch and formants together, as a tape changes them; motion follows
     formants : largest change of the formants alone
     voices, channels : shares of versions with other formants, and through another room, wire and noise
+    wires : share of versions that come over a telephone or a low-rate codec and nothing else
     babble : share of versions in which `TALKERS` others talk, 10 to 30 dB fainter
     gain, hiss, tilt : largest change of level (dB), loudest white noise (dB under speech; 0 for none), largest
         one-pole high- or low-pass coefficient
@@ -37,7 +38,8 @@ class Hearing:
     formants: float = 0.12
     voices: float = 0.35
     channels: float = 0.35
-    babble: float = 0.0
+    wires: float = 0.25
+    babble: float = 0.2
     gain: float = 6.0
     hiss: float = 25.0
     tilt: float = 0.5
@@ -60,6 +62,8 @@ class Hearing:
                 sound = in_company(sound, [others[k].numpy() for k in random.choice(len(others), TALKERS)], random)
             if random.random() < self.channels:
                 sound = change_channel(sound, random)
+            elif random.random() < self.wires:
+                sound = through_wire(sound, random)
             again = torch.from_numpy(sound.samples)
             samples = again * (peak / max(float(again.abs().max()), 1e-6))
         level = 10 ** (random.uniform(-self.gain, self.gain) / 20)
