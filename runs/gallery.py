@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 import visemo
 from visemo.assets import ASSETS
+from visemo.data.coarticulation import speech_curves
 from visemo.data.emotions import BASIC, EMOTIONS, weights
-from visemo.data.visemes import GESTURES, VISEMES
+from visemo.data.store import Segment
 from visemo.evaluate.metrics import lip_gap
 from visemo.face.arkit import ARKIT_NAMES
 from visemo.face.face import Face
@@ -24,9 +25,11 @@ from visemo.render.video import FaceRenderer, contact_sheet
 from visemo.types import Animation, FloatArray
 
 SIZE = 220
-# the shapes that show a viseme's gestures, in the order of GESTURES; the tongue has none
-SHOWN = ("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthFunnel", "mouthPucker", "mouthStretch", "")
-TALK = {"rest": "pau", "AA": "aa", "AE": "ae", "AO": "ao", "IY": "iy", "UW": "uw", "SH": "sh", "S": "s", "L": "l"}
+TALK = ("aa", "ae", "ao", "iy", "uw", "m", "f", "th", "sh", "s", "l", "k")
+# where the mouth is in a picture of twice SIZE
+MOUTH: dict[View, tuple[slice, slice]] = {
+    "front": (slice(250, 400), slice(145, 295)), "three_quarter": (slice(250, 400), slice(85, 235)),
+}  # fmt: skip
 PAIRS = (
     {"jawOpen": 0.6, "mouthFunnel": 0.5},
     {"jawOpen": 0.6, "mouthClose": 0.6},
@@ -55,9 +58,16 @@ def posed(face: Face, rows: list[FloatArray], neutral: FloatArray | None = None)
     )
 
 
-def pictures(clip: Animation, face: Face, view: View = "front") -> list[np.ndarray]:
-    renderer = FaceRenderer(face, clip.basis, SIZE, view)
+def pictures(clip: Animation, face: Face, view: View = "front", size: int = SIZE) -> list[np.ndarray]:
+    renderer = FaceRenderer(face, clip.basis, size, view)
     return [renderer.frame(clip, t) for t in range(clip.frames)]
+
+
+def captioned(picture: np.ndarray, name: str) -> np.ndarray:
+    """The picture with a name written into its upper corner."""
+    image = Image.fromarray(picture)
+    ImageDraw.Draw(image).text((6, 4), name, fill="white", font_size=15)
+    return np.asarray(image)
 
 
 def sheet(rows: list[list[np.ndarray]], names: list[str], columns: list[str], path: Path) -> None:
@@ -69,15 +79,11 @@ def shapes(face: Face, out: Path) -> None:
     """The 52 shapes at 1, and the sums that talk and emotion use."""
     names = list(ARKIT_NAMES)
     every = pictures(posed(face, [np.eye(52, dtype=np.float32)[k] for k in range(52)]), face)
+    every = [captioned(picture, name) for picture, name in zip(every, names)]
+    blank = np.full_like(every[0], 255)
     for part in range(2):
-        cut = slice(26 * part, 26 * part + 26)
-        rows, labels = (
-            [every[cut][k : k + 7] for k in range(0, 26, 7)],
-            [names[cut][k : k + 7] for k in range(0, 26, 7)],
-        )
-        blank = np.full_like(every[0], 255)
-        rows = [row + [blank] * (7 - len(row)) for row in rows]
-        sheet(rows, [" ".join(row[:1]) + " ..." for row in labels], [""] * 7, out / f"shapes_{part + 1}.png")
+        half = every[26 * part : 26 * part + 26] + [blank] * 2
+        sheet([half[k : k + 7] for k in range(0, 28, 7)], [""] * 4, [""] * 7, out / f"shapes_{part + 1}.png")
     sums = posed(face, [weights(pair) for pair in PAIRS])
     columns = [" + ".join(pair) for pair in PAIRS]
     sheet([pictures(sums, face), pictures(sums, face, "three_quarter")], ["", ""], columns, out / "sums.png")
@@ -94,9 +100,15 @@ def emotions(face: Face, out: Path) -> None:
 
 
 def visemes(face: Face, out: Path) -> None:
-    recipes = [{s: v for s, v in zip(SHOWN, VISEMES[phone].targets[: len(GESTURES)]) if s} for phone in TALK.values()]
-    clip = posed(face, [weights(recipe) for recipe in recipes])
-    sheet([pictures(clip, face), pictures(clip, face, "three_quarter")], ["", ""], list(TALK), out / "visemes.png")
+    """Phones at their middle, between two neutral vowels."""
+
+    def middle(phone: str) -> FloatArray:
+        said = (Segment("ax", 0.0, 0.3), Segment(phone, 0.3, 0.5), Segment("ax", 0.5, 0.8))
+        return speech_curves(said, 24)[12]
+
+    clip = posed(face, [middle(phone) for phone in TALK])
+    rows = [[p[cut] for p in pictures(clip, face, view, 2 * SIZE)] for view, cut in MOUTH.items()]
+    sheet(rows, ["", ""], [phone.upper() for phone in TALK], out / "visemes.png")
 
 
 def identities(face: Face, out: Path) -> None:
