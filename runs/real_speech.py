@@ -48,7 +48,7 @@ def sentences(folder: Path) -> Iterator[tuple[Waveform, tuple[Segment, ...]]]:
 
 
 def closures(animator, sounds: list[tuple[Waveform, tuple]]) -> None:
-    """/p b m/ that shut, /f v/ on the teeth, open vowels that open, agreement with the phones, deepest crossing: every emotion."""
+    """/p b m/ that shut, /f v/ on the teeth, open vowels that open, agreement with the phones, deepest crossing."""
     say(f"{'':10}" + "".join(f"{way:>46}" for way in WAYS) + "\n")
     for emotion in EMOTIONS:
         cells = []
@@ -61,10 +61,13 @@ def closures(animator, sounds: list[tuple[Waveform, tuple]]) -> None:
                 gap, teeth = lip_gap(vertices, clip.lip_pairs), teeth_gap(vertices, animator.face)
                 found.append(articulation(gap, phones, animator.face, teeth=teeth))
                 deepest = max(deepest, crossing(vertices, clip.lip_pairs).max())
-            shut = f"{sum(a.shut for a in found)}/{sum(len(a.closures) for a in found)}"
-            opened = f"{sum(a.open for a in found)}/{sum(len(a.vowels) for a in found)}"
-            bitten = f"{sum(a.bitten for a in found)}/{sum(len(a.bites) for a in found)}"
-            cells.append(f"pbm {shut} fv {bitten} open {opened} r {np.mean([a.correlation for a in found]):.2f} x {deepest:.2f}")
+            counts = (
+                ("pbm", sum(a.shut for a in found), sum(len(a.closures) for a in found)),
+                ("fv", sum(a.bitten for a in found), sum(len(a.bites) for a in found)),
+                ("open", sum(a.open for a in found), sum(len(a.vowels) for a in found)),
+            )
+            cell = " ".join(f"{name} {made}/{wanted}" for name, made, wanted in counts)
+            cells.append(f"{cell} r {np.mean([a.correlation for a in found]):.2f} x {deepest:.2f}")
         say(f"{emotion:10}" + "".join(f"{cell:>46}" for cell in cells) + "\n")
 
 

@@ -16,7 +16,7 @@ from visemo.models.checkpoint import load_model, load_parts
 from visemo.models.fusion import Fusion, FusionConfig
 from visemo.training.corpus import Corpus
 from visemo.training.fusion import FusionTask, expression_library
-from visemo.training.hearing import at_tempo
+from visemo.training.hearing import Hearing, at_tempo
 from visemo.training.recipes import FusionRecipe, SpeechRecipe, assemble, train_fusion, train_speech
 from visemo.training.speech import UNNAMED, SequenceTask, WindowTask
 from visemo.types import VisemoError
@@ -219,6 +219,24 @@ def test_a_window_is_heard_as_a_piece_of_its_take(little_store, tiny_face):
     heard, targets, _, valid, _ = task._batch(0)
     assert heard.shape[:2] == (3, task.steps) and valid.any()
     assert targets.abs().max() <= max(t.abs().max() for t in task.targets) + 1e-6
+
+
+def test_versions_over_a_wire_and_in_company():
+    """A wire takes the treble, company adds what is not there; neither moves the sound or its level."""
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    plain = torch.from_numpy(np.sin(2 * np.pi * 500 * time) + np.sin(2 * np.pi * 7500 * time)).float()
+    other = torch.from_numpy(np.sin(2 * np.pi * 900 * time)).float()
+    still = Hearing(formants=0, voices=0, channels=0, gain=0, hiss=0, tilt=0, wires=0, babble=0)
+
+    def heard(hearing: Hearing) -> np.ndarray:
+        """Amplitudes at 500, 900 and 7500 Hz."""
+        samples = hearing.hear(plain, np.random.default_rng(0), [other])
+        return 2 * np.abs(np.fft.rfft(samples.numpy()))[[500, 900, 7500]] / len(time)
+
+    np.testing.assert_allclose(heard(still), [1, 0, 1], atol=1e-3)
+    wired, accompanied = heard(replace(still, wires=1.0)), heard(replace(still, babble=1.0))
+    assert wired[2] < 0.1 * wired[0] and wired[0] > 0.9
+    assert 0.02 < accompanied[1] < 0.6 and accompanied[0] == pytest.approx(accompanied[2], rel=0.1)
 
 
 def test_some_windows_are_heard_by_phones_alone(little_store, tiny_face):
