@@ -20,6 +20,7 @@ from visemo.units import M_PER_MM
 ARCH_DEPTH = 1.35  # of the dental arch, by its half width
 Moves = dict[str, np.ndarray]  # shape -> (P, 3) mm
 SHELL_MIDDLE = np.array([0.0, 0.0, 0.0])
+CAVITY_FOLLOWS = (1.0, 0.8, 0.4)  # shares of the lips' motion that the rows of the mouth's bag go along with
 NECK_END = np.array([0.0, -168.0, -48.0])
 LASH = np.array([0.014, 0.010, 0.009])
 LOOK = np.radians(25.0)
@@ -208,9 +209,12 @@ def _cavity(rim: np.ndarray, rim_shapes: np.ndarray) -> Part:
         points.append(np.stack([wide * np.cos(turn), y, middle + (side - middle) * across + np.sin(turn)], axis=1))
         weight.append(level)
     body = np.concatenate(points)
-    moves = {name: rim_shapes_row(body, len(rim), move) for name, move in zip(ARKIT_NAMES, rim_shapes, strict=True)}
-    for name, move in _with_jaw(body, np.concatenate(weight)).items():
-        moves[name] = moves[name] + move
+    with_jaw = _with_jaw(body, np.concatenate(weight))
+    moves = {}
+    for name, move in zip(ARKIT_NAMES, rim_shapes, strict=True):
+        follow = np.zeros((len(rows) + 1, 1, 1))
+        follow[: 1 if name in with_jaw else len(CAVITY_FOLLOWS), 0, 0] = 1.0 if name in with_jaw else CAVITY_FOLLOWS
+        moves[name] = (follow * move).reshape(-1, 3) + with_jaw.get(name, 0.0)
     color = np.repeat(
         np.array(
             [
@@ -229,13 +233,6 @@ def _cavity(rim: np.ndarray, rim_shapes: np.ndarray) -> Part:
     return _part(
         "mouth", body, grid_triangles(len(rows) + 1, len(rim), True)[:, [0, 2, 1]], color, moves=moves, gloss=0.0
     )
-
-
-def rim_shapes_row(body: np.ndarray, count: int, move: np.ndarray) -> np.ndarray:
-    """The edge's displacement on the first `count` rows of `body`, nothing on the rest."""
-    out = np.zeros_like(body)
-    out[:count] = move
-    return out
 
 
 def _lashes(side: str, base: np.ndarray, base_shapes: np.ndarray) -> Part:
