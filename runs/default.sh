@@ -10,11 +10,13 @@ mkdir -p "$work"
 plant() { [ -f "$work/$1/manifest.json" ] || { rm -rf "${work:?}/$1"; visemo prepare planted -o "$work/$1" "${@:2}"; }; }
 plant corpus --minutes 100
 plant people --minutes 3 --subjects 44 --takes 1 --seed 1 # many more faces that show what they feel
-again() { [ -f "$work/$1/checkpoint.pt" ] && echo --resume || true; }
+again() { [ -f "$work/$1/config.json" ] && echo --resume || true; }
 # the two parts are trained side by side, one core each; a processor that multiplies in bfloat16 is twice as fast so
 half=$(grep -qs amx_bf16 /proc/cpuinfo && echo True || echo False)
 visemo train speech --half "$half" --data "$work/corpus" -o "$work/speech" $(again speech) &
+speech=$!
+trap 'kill "$speech" 2> /dev/null || true' EXIT
 visemo train fusion --data "$work/corpus" --data "$work/people" -o "$work/fusion" $(again fusion)
-wait $!
+wait "$speech"
 visemo assemble "$work/speech" "$work/fusion" -o "$work/model"
 visemo evaluate --model "$work/model" --data "$work/corpus" -o "$work/report"

@@ -132,7 +132,7 @@ def sentence(sound: Path, out: Path) -> None:
     gap = lip_gap(plain.vertices, plain.lip_pairs)
     loud = np.argsort(-gap)
     chosen = [int(loud[0])]
-    for t in loud:  # four open moments at least half a second apart, then the tightest between them
+    for t in loud:  # three open moments at least half a second apart, then the tightest between them
         if len(chosen) < 3 and min(abs(int(t) - c) for c in chosen) > 15:
             chosen.append(int(t))
     inner = gap.copy()

@@ -1,6 +1,6 @@
 """How well the shipped model articulates real speech: the tables in the README.
 
-.venv/bin/python runs/real_speech.py RECORDINGS [CAPTURE.npz SOUND ...]
+.venv/bin/python runs/real_speech.py RECORDINGS [CAPTURE.npz SOUND ...] [MODEL]
 
 RECORDINGS holds sound files, `manifest.csv` (file, transcript) and for some `NAME.phones.json` (phone, begin, dur);
 the others are aligned with their transcripts. A CAPTURE holds curves of a
@@ -92,7 +92,7 @@ def steadiness(animator, sounds: list[tuple[Waveform, tuple]]) -> None:
 
 
 def robustness(animator, sounds: list[tuple[Waveform, tuple]]) -> None:
-    """Change of the lip gap, rms over rms of its own variation, by level, telephone band and babble."""
+    """Change of the lip gap, rms over the rms of the gap, by level, telephone band and babble."""
     everyone = np.concatenate([sound.samples for sound, _ in sounds])
     band = butter(6, (300, 3400), "band", fs=SAMPLE_RATE, output="sos")
 

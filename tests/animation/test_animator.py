@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tiny import K_A, K_E, tone
+from visemo.animation import animator as module
 from visemo.animation.animator import Animator, check_topology
 from visemo.animation.timeline import Key, Timeline
 from visemo.media import save_wav
@@ -171,6 +172,18 @@ def test_another_person_s_template(tiny_model):
     assert np.array_equal(made.template, person)
     with pytest.raises(VisemoError, match="face: got 3 vertices"):
         Animator(tiny_model, person[:3])
+
+
+def test_closures_are_those_of_the_person(tiny_model, monkeypatch):
+    """A scan whose lips are apart at rest has to shut its own, not those of the model's face."""
+    seen = []
+    monkeypatch.setattr(module, "lips_meet", lambda speech, basis, face, fps: seen.append(face.template) or speech)
+    monkeypatch.setattr(
+        module, "at_pace", lambda speech, leak, basis, face, fps: seen.append(face.template) or (speech, leak)
+    )
+    person = tiny_model.face.template * np.float32(1.1)
+    Animator(tiny_model, person).animate(tone(0.2))
+    assert len(seen) == 2 and all(np.array_equal(template, person) for template in seen)
 
 
 def test_the_subject_s_style_matters(animator):

@@ -1,5 +1,7 @@
 """Dips of the lip gap that are all but closures become closures; what is clearly open or shut stays as it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -70,6 +72,9 @@ def test_a_lip_drawn_in_under_the_teeth_is_no_closure():
     rows[:, 3] = 0.9 * np.exp(-((np.arange(len(rows)) - 20.0) ** 2) / 8)
     assert gap(rows, basis, face)[20] < NEAR * 1e3
     assert lips_meet(rows, basis, face, 30.0) is rows
+    # a face that does not name both of its lips cannot tell the two; half of the names is no half of an answer
+    half = replace(face, regions={name: rows for name, rows in face.regions.items() if name != "upper_lip"})
+    assert gap(lips_meet(rows, basis, half, 30.0), basis, face)[20] < 0.3
 
 
 def test_lips_that_rest_or_open_slowly_are_no_dip(tiny_face, basis):

@@ -118,6 +118,11 @@ def test_other_modes_are_untouched(opened, mode):
     assert np.array_equal(guard_lips(clip).expression_weights, clip.expression_weights)
 
 
+def test_a_number_of_numpy_is_a_number(opened):
+    guarded = [guard_lips(opened, strength).expression_weights for strength in (0.5, np.float32(0.5))]
+    np.testing.assert_array_equal(*guarded)
+
+
 @pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan"), "abc", True, None])
 def test_other_strengths_are_refused(opened, wrong):
     with pytest.raises(VisemoError, match=r"guard: got .*, expected a number from 0 to 1"):

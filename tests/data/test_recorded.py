@@ -67,12 +67,38 @@ def test_other_curves_are_translated_by_the_guess_beside_them(face, tmp_path):
     np.testing.assert_allclose(np.asarray(store.motion("ann_one"), np.float32), expected[:21], atol=5e-5)
 
 
+def test_speakers_are_told_apart_by_the_whole_path(face, tmp_path, monkeypatch):
+    """Two people who both have a `day1`, one who lies at the top, and a folder that only looks like a licence."""
+    for place in ("ann/day1", "bob/day1", "."):
+        record(tmp_path / "in" / place, "one", frames=12)
+    (tmp_path / "in" / "LICENSES").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    store, _ = make_recorded(tmp_path / "store", ".", face)
+    assert {take.id: take.subject for take in store.sequences} == {
+        "ann_day1_one": "ann_day1", "bob_day1_one": "bob_day1", "in_one": "in",
+    }  # fmt: skip
+
+
+def test_a_store_s_hash_tells_how_its_curves_were_read(face, tmp_path):
+    record(tmp_path / "in" / "ann", "one", names=("gape", "rest"))
+    hashes = []
+    for number, factor in enumerate((0.5, 0.6)):
+        (tmp_path / "in" / "ann" / "x_guess.json").write_text(json.dumps({"gape": [["jawOpen", factor]]}))
+        store, _ = make_recorded(tmp_path / f"store{number}", tmp_path / "in", face)
+        hashes.append(store.manifest["generator"]["hash"])
+    assert hashes[0] != hashes[1]
+
+
 def test_what_is_no_captured_talk_is_refused(face, tiny_face, tmp_path):
     with pytest.raises(VisemoError, match="got no such folder, expected one with captures"):
         find_recordings(tmp_path / "none")
     record(tmp_path / "mute", "one", sound=False)
     with pytest.raises(VisemoError, match="got 1 captures, none with a sound"):
         find_recordings(tmp_path / "mute")
+    record(tmp_path / "twice", "one")
+    (tmp_path / "twice" / "one.csv").write_text("")
+    with pytest.raises(VisemoError, match=r"got one.csv and one.npz for one sound, expected one capture of it"):
+        find_recordings(tmp_path / "twice")
     bare = replace(tiny_face, shape_names=tiny_face.shape_names[:3], shapes=tiny_face.shapes[:3])
     with pytest.raises(VisemoError, match=r"got no shapes .* expected all 52 ARKit shapes"):
         put_on(bare, Capture(np.zeros((2, 52), np.float32), 30.0))

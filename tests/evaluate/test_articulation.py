@@ -103,6 +103,7 @@ def test_an_alignment_is_read(tmp_path):
         ("hello", "got no alignment"),
         ('[{"phone": "AA"}]', "got no alignment"),
         ("[]", "got phones none"),
+        ('[{"phone": null, "begin": 0, "dur": 1}]', "got no alignment"),
         ('[{"phone": "QX", "begin": 0, "dur": 1}]', r"got phones \['qx'\]"),
     ],
 )

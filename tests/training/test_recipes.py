@@ -145,7 +145,7 @@ def test_the_library_leaves_out_takes_that_blink_or_talk():
     for n in range(12):
         own = np.stack([(0.8 + 0.01 * n) * course, (n % 2) * 1.5 * blink], axis=1)
         encoded.append(torch.from_numpy(np.concatenate([0.05 * (n % 3) * course[:, None], own], axis=1)).float())
-    recordings = [SimpleNamespace(take=SimpleNamespace(label="happy", fps=30.0)) for _ in encoded]
+    recordings = [SimpleNamespace(take=SimpleNamespace(label="happy", fps=60.0)) for _ in encoded]  # read at 30
     library = expression_library(model, recordings, encoded)  # type: ignore[arg-type]
     chosen = library.takes["happy"]
     assert len(chosen) == 3 and all(not take.weights[:, 1].any() for take in chosen)
@@ -254,7 +254,9 @@ def test_some_windows_are_heard_by_phones_alone(little_store, tiny_face):
 def test_talk_that_nobody_labelled_is_learned_from_too(little_store, tiny_face):
     _, recipe = RECIPES["speech phonetic"]
     task = WindowTask(recipe, Corpus([little_store], tiny_face, "faceformer"), torch.device("cpu"))
-    task.labels = [torch.full_like(labels, UNNAMED) for labels in task.labels]
+    task.recordings[0].store.phones = lambda id: ()  # type: ignore[method-assign]
+    task.labels = [task._labels(recording) for recording in task.recordings]
+    assert all((labels == UNNAMED).all() for labels in task.labels)
     losses = task.losses(0)
     assert torch.isfinite(losses["loss"]) and losses["phones"] == 0
 
@@ -273,6 +275,17 @@ def test_half_precision_learns_nearly_the_same(store, tiny_face, tmp_path):
     ).stat().st_size  # and keeps its weights in full
 
 
+def test_speakers_of_two_stores_who_share_a_name_have_styles_of_their_own(tiny_face, tmp_path):
+    stores = [make_toy_store(tmp_path / name, tiny_face, count, 1, count) for name, count in (("a", 3), ("b", 6))]
+    corpus = Corpus(stores, tiny_face, "faceformer")
+    task = WindowTask(RECIPES["speech default"][1], corpus, torch.device("cpu"))
+    assert task.model.config.subjects == ("a/S00", "b/S00", "b/S01")
+    held = {corpus.style_name(r): r for r in corpus.takes("val", "speech")}
+    assert torch.equal(task.style(held["a/S01"]), torch.full((3,), 1 / 3))  # b/S01 is somebody else
+    assert torch.equal(task.style(task.recordings[1]), torch.tensor([0.0, 1.0, 0.0]))
+    assert Corpus(stores[1:], tiny_face, "faceformer").style_name(task.recordings[1]) == "S00"
+
+
 def test_impossible_recipes_are_refused(store, tiny_face, tmp_path):
     with pytest.raises(VisemoError, match="got network 'huge' and objective 'paper'"):
         FusionRecipe(1, network="huge")  # type: ignore[arg-type]
@@ -280,6 +293,13 @@ def test_impossible_recipes_are_refused(store, tiny_face, tmp_path):
         FusionRecipe(1, shrink=2)
     with pytest.raises(VisemoError, match="got batch 4, window 0, basis_size 0, expected whole sequences"):
         SpeechRecipe(1, batch=4)
+    with pytest.raises(VisemoError, match="got batch 32, window 90, basis_size 0, expected whole sequences"):
+        replace(SpeechRecipe.default(), basis_size=0)
+    with pytest.raises(VisemoError, match="validate_takes: got 0, expected 1 or more"):
+        replace(SpeechRecipe.default(), validate_takes=0)
+    for wrong in ({"versions": 0}, {"speed": 1.0}):
+        with pytest.raises(VisemoError, match=r"hearing: got .* expected at least one, and 0 to 1"):
+            Hearing(**wrong)
     with pytest.raises(VisemoError, match="got half with whole sequences"):
         SpeechRecipe(1, half=True)
     recipe = RECIPES["speech default"][1]

@@ -1,5 +1,7 @@
 """The closed-form split and the motion basis it works in, on motion whose parts are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -131,6 +133,21 @@ def test_a_reference_is_drawn_out_to_where_a_label_has_least_speech():
     assert found["happy"] @ pure > 0.999 * np.linalg.norm(found["happy"])  # the mean of the takes has 0.86
     alone = _references(Group(takes[:1], ["happy"]), share, np.zeros((6, 6)))["happy"]
     assert alone @ pure > 0.99 * np.linalg.norm(alone)  # a single take is its own reference
+
+
+def test_a_label_that_never_moves_has_no_shape_and_spoils_none(takes, motion, tiny_face):
+    speech, expression = ([coordinates(motion, sum(take)) for take in group] for group in takes)
+    still = [np.zeros_like(take) for take in expression[:2]]
+    names = ["neutral"] * 2 + ["smile", "brow"] * (len(expression) // 2)
+    split = closed_form_split(tiny_face, motion, Group(speech, ["a"] * len(speech)), Group(still + expression, names))
+    assert all(torch.isfinite(matrix).all() for matrix in (split.slow, *split.spoken.values()))
+
+
+def test_a_face_without_lips_is_refused(takes, motion, tiny_face):
+    speech, expression = ([coordinates(motion, sum(take)) for take in group] for group in takes)
+    blank = replace(tiny_face, regions={"eyes": tiny_face.regions["eyes"]})
+    with pytest.raises(VisemoError, match="face tiny: got regions eyes, expected lips too"):
+        closed_form_split(blank, motion, Group(speech, ["a"] * 24), Group(expression, ["b"] * 24))
 
 
 def test_what_is_known_of_the_lips_is_taken_from_a_covariance(tiny_face, motion):

@@ -55,6 +55,7 @@ class Animator:
                 f"face: got {len(self.template)} vertices, expected the {len(model.face.template)} of "
                 f"{model.face.name}; use a mesh in the model's own topology"
             )
+        self._person = replace(model.face, template=self.template)
         self.device = device
         self.speech = model.speech.to(device).eval()
         self.fusion = model.fusion.to(device).eval()
@@ -124,7 +125,7 @@ class Animator:
         sound = _sound(audio)
         w_a, eps_a = self.speech_weights(sound, style, fps, progress)
         spoken = self.basis[: w_a.shape[1]]
-        w_a, eps_a = at_pace(lips_meet(w_a, spoken, self.face, fps), eps_a, spoken, self.face, fps)
+        w_a, eps_a = at_pace(lips_meet(w_a, spoken, self._person, fps), eps_a, spoken, self._person, fps)
         w_e, eps_e, said = played(len(w_a), fps, seed)
         meta = {
             "model": self.model.name,

@@ -3,7 +3,8 @@
 A model that is not sure whether it heard a /p/ or a /k/ answers with the mean of both: lips half open. No mouth does
 that: lips meet, or they stay well apart. Where the gap of the speech alone dips that low between two openings, the
 speech weights are changed by the least motion of the face that shuts it; a dip that stays higher is left as it is.
-So is one in which the lower lip is drawn in: that is an /f/ or a /v/, whose lip meets the teeth.
+So is one in which the lower lip is drawn in: that is an /f/ or a /v/, whose lip meets the teeth. Faces without the
+regions `upper_lip` and `lower_lip` cannot tell the two.
 """
 
 from __future__ import annotations
@@ -51,13 +52,15 @@ def lips_meet(speech: FloatArray, basis: FloatArray, face: Face, fps: float) -> 
 
 
 def _drawn_in(speech: FloatArray, basis: FloatArray, face: Face) -> NDArray[np.floating]:
-    """(T,) m that the lower lip has risen over its edge, more than the upper has sunk under its own."""
-    rise = np.zeros(len(basis))
-    for edge, region in enumerate(("upper_lip", "lower_lip")):
-        if region in face.regions:
-            lip, rim = face.regions[region], face.lip_pairs[:, edge]
-            rise += basis[:, lip, 1].mean(axis=1) - basis[:, rim, 1].mean(axis=1)
-    return speech @ rise
+    """(T,) m that the lower lip has risen over its edge, more than the upper has sunk under its own; nothing on a face
+    that does not say where its two lips are."""
+    lips = [face.regions.get(name, ()) for name in ("upper_lip", "lower_lip")]
+    if not all(map(len, lips)):
+        return np.zeros(len(speech), np.float32)
+    edges = face.lip_pairs.T
+    return speech @ sum(
+        basis[:, lip, 1].mean(axis=1) - basis[:, edge, 1].mean(axis=1) for lip, edge in zip(lips, edges)
+    )
 
 
 def _left_open(gap: NDArray[np.floating], drawn: NDArray[np.floating], fps: float) -> NDArray[np.floating]:

@@ -124,7 +124,7 @@ def guard_lips(clip: Animation, strength: float = 1.0) -> Animation:
     VisemoError
         When the strength is not a number from 0 to 1.
     """
-    number = isinstance(strength, (int, float)) and not isinstance(strength, bool)
+    number = isinstance(strength, (int, float, np.number)) and not isinstance(strength, bool)
     if not number or not 0 <= strength <= 1:
         raise VisemoError(f"guard: got {strength!r}, expected a number from 0 to 1")
     if strength == 0 or clip.meta.get("mode", "fused") != "fused":

@@ -43,7 +43,8 @@ def at_pace(
     change = np.abs(np.diff(speech, axis=0))
     # what cannot be too fast even if all shapes pull one way is not looked at
     suspects = np.flatnonzero(change @ reach.max(axis=1) > most)
-    fast = np.ascontiguousarray(basis[:, change.max(axis=0, initial=0.0) @ reach > most])
+    widest = np.ptp(speech, axis=0) if len(speech) else np.zeros(count)  # which no frame leaves by giving way
+    fast = np.ascontiguousarray(basis[:, widest @ reach > most])
     apart = np.linalg.norm(lip_difference(speech, basis, face), axis=2).mean(axis=1)
     for _ in range(SWEEPS):
         changed = []

@@ -33,13 +33,19 @@ class Recording(NamedTuple):
 def find_recordings(source: Path) -> tuple[tuple[Recording, ...], tuple[Path, ...]]:
     """The captures below a folder that have a sound, in order, and those that have none.
 
-    Raises VisemoError for a folder that is none, or without a capture that has a sound.
+    Raises VisemoError for a folder that is none, or without a capture that has a sound, or with two captures of one
+    name.
     """
     if not source.is_dir():
         raise VisemoError(f"{source}: got no such folder, expected one with captures and their sounds")
     found, silent = [], []
     for path in sorted(p for p in source.rglob("*") if p.suffix in CAPTURES):
         sounds = [path.with_suffix(suffix) for suffix in SOUNDS if path.with_suffix(suffix).is_file()]
+        twin = found and found[-1].capture.with_suffix("") == path.with_suffix("")
+        if sounds and twin:
+            raise VisemoError(
+                f"{path.parent}: got {found[-1].capture.name} and {path.name} for one sound, expected one capture of it"
+            )
         if sounds:
             found.append(Recording(path, sounds[0]))
         else:
@@ -79,16 +85,17 @@ def make_recorded(
 
     Raises VisemoError as `find_recordings`, `put_on`, `read_capture` and `load_audio`.
     """
-    source = Path(source)
+    source = Path(source).resolve()
     recordings, silent = find_recordings(source)
     folders = tuple(dict.fromkeys(r.capture.parent for r in recordings))
-    digest = sha256(*(path.read_bytes() for r in recordings for path in r))
+    guesses = [path for place in folders for path in _guesses(place)[:1]]
+    digest = sha256(*(path for r in recordings for path in r), *guesses)
     parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     with StoreWriter(
         folder, face, source="captures", fps=FPS, licence=_licence(source), generator={"hash": digest[:16]}
     ) as writer:
         for place in folders:
-            subject = place.name
+            subject = "_".join(place.relative_to(source).parts) or source.name
             writer.add_subject(subject, face.template)
             translation = _translation(place)
             own = [r for r in recordings if r.capture.parent == place]
@@ -117,13 +124,17 @@ def _write(
 
 
 def _translation(folder: Path) -> Translation | None:
-    guesses = sorted(folder.glob("*_guess.json"))
+    guesses = _guesses(folder)
     return read_translation(guesses[0]) if guesses else None
+
+
+def _guesses(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*_guess.json"))
 
 
 def _licence(source: Path) -> str:
     """What the first licence file below the captures begins with; those who use them must read the rest."""
-    for path in sorted(source.rglob("LICEN[SC]E*")):
+    for path in sorted(path for path in source.rglob("LICEN[SC]E*") if path.is_file()):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.strip():
                 return line.strip()

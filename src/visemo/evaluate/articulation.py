@@ -113,7 +113,7 @@ def read_phones(path: Path | str) -> tuple[Segment, ...]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
         found = [(_cmu(row["phone"]), float(row["begin"]), float(row["dur"])) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise VisemoError(f"{path}: got no alignment ({error}), expected a list of phone, begin, dur") from error
     unknown = sorted({name for name, _, _ in found} - set(PHONES))
     if unknown or not found:

@@ -84,7 +84,7 @@ class _Evaluation:
 
     def __init__(self, model: Model, corpus: Corpus, progress: Progress) -> None:
         self.model, self.corpus, self.progress = model, corpus, progress
-        self.lips = model.face.regions["lips"]
+        self.lips = model.face.region("lips")
         rows = torch.from_numpy(self.lips.astype(np.int64))
         self.lip_basis = model.fusion.basis[:, rows].flatten(1)  # (K, 3L)
         showing = [model.face.regions[name] for name in SHOWING if name in model.face.regions]
@@ -138,7 +138,7 @@ class _Evaluation:
         """Lips (T, L, 3) m as the speech model moves them, the same after the DFM, and after it by w_A alone."""
         speech = self.model.speech
         samples = torch.from_numpy(recording.audio().samples)
-        latents = speech.latents(samples, self._style(recording.take.subject), recording.frames)
+        latents = speech.latents(samples, self._style(recording), recording.frames)
         weight, bias = self.spoken_lips
         w_a, eps_a = self._encode_latents(latents)
         alone = torch.cat([w_a, torch.zeros_like(eps_a)], dim=1)
@@ -156,9 +156,9 @@ class _Evaluation:
         w_a, eps_a = zip(*halves)
         return torch.cat(w_a), torch.cat(eps_a)
 
-    def _style(self, subject: str) -> Tensor:
+    def _style(self, recording: Recording) -> Tensor:
         """A speaker's own style; the mean of all styles for one that the model has not met."""
-        subjects = self.model.speech.config.subjects
+        subjects, subject = self.model.speech.config.subjects, self.corpus.style_name(recording)
         if subject in subjects:
             return self.model.speech.style_of(subject)
         return torch.full((len(subjects),), 1.0 / len(subjects))

@@ -85,6 +85,12 @@ class Face:
         """Identifies the topology and the template's geometry."""
         return sha256(self.triangles, self.template)[:16]
 
+    def region(self, name: str) -> IntArray:
+        """Vertices of one named region. Raises VisemoError when the face does not say where it is."""
+        if name not in self.regions:
+            raise VisemoError(f"face {self.name}: got regions {', '.join(self.regions) or 'none'}, expected {name} too")
+        return self.regions[name]
+
     def shape(self, name: str) -> FloatArray:
         """Delta (V, 3) of one named shape. Raises VisemoError with the list of names."""
         if self.shapes is None or name not in self.shape_names:

@@ -94,6 +94,13 @@ class Corpus:
             raise VisemoError(f"{names}: got no {kind} takes to {part} with, expected some; add a store that has them")
         return found
 
+    def style_name(self, recording: Recording) -> str:
+        """What a model calls the speaker's style: its subject, with the store's folder where several stores have one
+        of that name."""
+        subject = recording.take.subject
+        shared = sum(subject in store.subjects for store in self.stores) > 1
+        return f"{recording.store.folder.name}/{subject}" if shared else subject
+
     @property
     def facts(self) -> list[dict[str, Any]]:
         """What a model has to say about its data."""

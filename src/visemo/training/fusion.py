@@ -26,7 +26,7 @@ from visemo.training.loop import Plan, choose_device, cosine, fit, open_run
 from visemo.training.pca import MotionBasis, principal_motion
 from visemo.training.split import Group, Split, SplitConfig, closed_form_split
 from visemo.types import FloatArray, VisemoError
-from visemo.units import M_PER_MM, MM_PER_M
+from visemo.units import FPS, M_PER_MM, MM_PER_M
 
 NOISE = 0.1  # mm of noise per vertex that the linear encoders are made robust to; it also suits unmet faces
 TAKES_PER_LABEL = 3  # of each expression, in the library
@@ -161,7 +161,7 @@ class FusionTask:
         self.recordings = {kind: corpus.takes("train", kind) for kind in KINDS}
         self.laplacian = sparse_tensor(graph_laplacian(face.triangles, len(face.template)))
         self.omega = torch.from_numpy(vertex_weights(face.regions, len(face.template), lips=recipe.lips))
-        self.lips = torch.from_numpy(np.asarray(face.regions["lips"], np.int64))
+        self.lips = torch.from_numpy(np.asarray(face.region("lips"), np.int64))
         config = recipe.network_config(len(face.template))
         self.model = Fusion(config, geometry_map(face, config.map_size))
         self.split = self._closed_form() if recipe.objective == "split" else None
@@ -343,7 +343,7 @@ def expression_library(model: Fusion, recordings: Sequence[Recording], encoded: 
     takes: dict[str, list[_Candidate]] = {}
     for recording, weights in zip(recordings, encoded):
         leak, own = weights.split(shares, dim=1)
-        slow = torch.from_numpy(without_blinks(own.numpy(), recording.take.fps))
+        slow = torch.from_numpy(without_blinks(own.numpy(), FPS))
         apex, fast = (_highest(part * strength[shares[0] :]) for part in (slow, own - slow))
         spoken = _highest(leak * strength[: shares[0]]) / max(apex, 1e-6)
         candidate = _Candidate(apex, spoken, fast / max(apex, 1e-6), (own.numpy(), leak.numpy()))

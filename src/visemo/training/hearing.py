@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from visemo.data.augmentation import change_channel, in_company, shift_formants, through_wire
-from visemo.types import FloatArray, Waveform
+from visemo.types import FloatArray, VisemoError, Waveform
 
 TALKERS = 4
 
@@ -27,10 +27,10 @@ class Hearing:
     speed : largest change of tempo, pitch and formants together, as a tape changes them; motion follows
     formants : largest change of the formants alone
     voices, channels : shares of versions with other formants, and through another room, wire and noise
-    wires : share of versions that come over a telephone or a low-rate codec and nothing else
+    wires : share of all other versions that come over a telephone or a low-rate codec
     babble : share of versions in which `TALKERS` others talk, 10 to 30 dB fainter
     gain, hiss, tilt : largest change of level (dB), loudest white noise (dB under speech; 0 for none), largest
-        one-pole high- or low-pass coefficient
+        share of the sample before that is taken away or added
     """
 
     versions: int = 6
@@ -43,6 +43,12 @@ class Hearing:
     gain: float = 6.0
     hiss: float = 25.0
     tilt: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.versions < 1 or not 0 <= self.speed < 1:
+            raise VisemoError(
+                f"hearing: got {self.versions} versions and speed {self.speed}, expected at least one, and 0 to 1"
+            )
 
     def tempo(self, random: np.random.Generator) -> float:
         """How many frames of the recording pass in a frame of the version."""

@@ -37,7 +37,8 @@ UNNAMED = -100  # the phone of a frame that nobody labelled, which the loss pass
 
 @dataclass(frozen=True)
 class SpeechRecipe:
-    """How the speech model is trained; `paper()` and `default()` are the two presets.
+    """How the speech model is trained; `paper()` and `default()` are the two presets. Without windows the loss is the
+    published one, and what shapes windows or their loss has no effect.
 
     steps, horizon : optimiser steps, and the step at which the falling learning rate reaches its
         floor (0 keeps it constant); apart, so that a run can be stopped early or prolonged
@@ -91,11 +92,14 @@ class SpeechRecipe:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        if (self.window == 0) != (self.batch == 1 and self.basis_size == 0):
+        whole = self.batch == 1 and self.basis_size == 0
+        if not (whole if self.window == 0 else self.batch >= 1 and self.basis_size >= 1):
             raise VisemoError(
                 f"speech recipe: got batch {self.batch}, window {self.window}, basis_size {self.basis_size}, "
                 "expected whole sequences one at a time without a basis, or windows with one"
             )
+        if self.validate_takes < 1:
+            raise VisemoError(f"validate_takes: got {self.validate_takes}, expected 1 or more")
         if self.half and not self.window:
             raise VisemoError("speech recipe: got half with whole sequences, expected windows; leave it out")
 
@@ -178,11 +182,11 @@ class _SpeechTask:
         self.model.to(device)
         learned = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=recipe.rate)
-        self.lips = torch.from_numpy(np.asarray(corpus.face.regions["lips"], np.int64))
+        self.lips = torch.from_numpy(np.asarray(corpus.face.region("lips"), np.int64))
 
     def _config(self) -> SpeechMotionConfig:
         encoder = {**self.recipe.encoder, "phone_classes": len(self.phone_names)}
-        subjects = tuple(dict.fromkeys(r.take.subject for r in self.recordings))
+        subjects = tuple(dict.fromkeys(map(self.corpus.style_name, self.recordings)))
         return SpeechMotionConfig(
             vertices=len(self.corpus.face.template),
             subjects=subjects,
@@ -205,17 +209,18 @@ class _SpeechTask:
         errors = []
         for recording in self.held:
             samples = torch.from_numpy(recording.audio().samples).to(self.device)
-            latents = self.model.latents(samples, self.style(recording.take.subject), recording.frames)
+            latents = self.model.latents(samples, self.style(recording), recording.frames)
             spoken = (latents @ weight + bias).view(len(latents), -1, 3).cpu().numpy()
             truth = np.asarray(recording.motion()[:, self.lips.numpy()], np.float32)
             errors.append(lve(spoken, truth, np.arange(len(lips), dtype=np.int32)))
         return {"score": float(np.mean(errors))}
 
-    def style(self, subject: str) -> Tensor:
+    def style(self, recording: Recording | None = None) -> Tensor:
         """One-hot style of a training speaker, the mean of all styles for anybody else."""
         subjects = self.model.config.subjects
-        if subject in subjects:
-            return self.model.style_of(subject)
+        name = recording and self.corpus.style_name(recording)
+        if name in subjects:
+            return self.model.style_of(name)
         return torch.full((len(subjects),), 1.0 / len(subjects), device=self.device)
 
     def write(self, folder: Path, facts: Mapping[str, Any]) -> None:
@@ -232,7 +237,7 @@ class SequenceTask(_SpeechTask):
         frames = min(recording.frames, self.model.config.max_frames)
         truth = torch.from_numpy(np.array(recording.motion()[:frames])).float().to(self.device)
         samples = recording.audio().samples[: round(frames / FPS * SAMPLE_RATE)]
-        style = self.style(recording.take.subject)
+        style = self.style(recording)
         spoken = self.model(torch.from_numpy(samples).to(self.device)[None], style[None], frames)
         loss = F.mse_loss(spoken[0], truth.flatten(1))  # the neutral, added to both, cancels
         return {"loss": loss, "rms_mm": loss.detach().sqrt() * MM_PER_M}
@@ -360,7 +365,7 @@ class WindowTask(_SpeechTask):
         nearest = np.rint(at).astype(np.int64).clip(0, len(target) - 1)
         labels = self.labels[row][nearest] if self.labels else torch.zeros(recipe.window)
         valid = torch.from_numpy(at <= len(target) - 1)
-        style = self.style("" if random.random() < recipe.uniform_style else self.recordings[row].take.subject)
+        style = self.style(None if random.random() < recipe.uniform_style else self.recordings[row])
         return heard[step : step + self.steps].float(), frames_between(target, at), labels, valid, style.cpu()
 
     def _version(self, row: int, number: int) -> tuple[float, Tensor]:

@@ -203,7 +203,7 @@ class _Field:
         directions = motion.directions.double().numpy().reshape(len(motion.directions), -1, 3)
         template = face.template.astype(np.float64) * MM_PER_M
         chosen = _spread(template, PRIOR_VERTICES)
-        between = 0.5 * (template[face.regions["lips"], 1].mean() + template[face.regions["eyes"], 1].mean())
+        between = 0.5 * (template[face.region("lips"), 1].mean() + template[face.region("eyes"), 1].mean())
         below = directions[:, template[:, 1] < between].reshape(len(directions), -1)
         upper, lower = face.lip_pairs.T
         parting = (directions[:, upper] - directions[:, lower]).reshape(len(directions), -1) / np.sqrt(len(upper))
@@ -257,7 +257,7 @@ def _references(expression: Group, speech_share: Array, gentle_share: Array) -> 
         means = np.stack([_weighted_mean(take) for take, name in zip(expression.takes, labels) if name == label])
         residual = means - means @ speech_share
         typical = residual.mean(axis=0)
-        strength = np.maximum(residual @ typical / (typical @ typical), 0.2)
+        strength = np.maximum(residual @ typical / max(typical @ typical, 1e-12), 0.2)
         unit = means / strength[:, None]
         leak = unit @ speech_share
         amount = leak @ _growth(leak @ leak.mean(axis=0), leak)  # of speech in each take
