@@ -16,7 +16,7 @@ from visemo.face.face import Face
 from visemo.types import FloatArray
 from visemo.units import M_PER_MM
 
-NEAR, FAR = 2.4 * M_PER_MM, 3.2 * M_PER_MM  # mean gap of a dip that is shut, and of one that is left open
+NEAR, FAR = 2.8 * M_PER_MM, 3.6 * M_PER_MM  # mean gap of a dip that is shut, and of one that is left open
 DRAWN_IN = 0.25 * M_PER_MM  # that the lower lip rises over its own edge: 0.5 mm in /f v/, next to nothing in /p b m/
 SHUT = 0.3 * M_PER_MM  # what is closer than that has met
 RISE = 1.0 * M_PER_MM  # that a dip lies below what is on either side of it, or it is no dip
