@@ -70,8 +70,9 @@ def articulation(
     at, lag = correlation(np.asarray(gap, np.float64), expected.astype(np.float64), MAX_LAG)
     closures = [_extreme(gap, phone, fps, np.min) for phone in phones if phone.name in BILABIALS]
     vowels = [_extreme(gap, phone, fps, np.max) for phone in phones if phone.name in OPEN_VOWELS]
-    bitten = [phone for phone in phones if phone.name in LABIODENTALS] if teeth is not None else []
-    bites = [_extreme(teeth, phone, fps, np.min) for phone in bitten]
+    bites: list[float] = []
+    if teeth is not None:
+        bites = [_extreme(teeth, phone, fps, np.min) for phone in phones if phone.name in LABIODENTALS]
     return Articulation(tuple(closures), tuple(vowels), at, lag, tuple(bites))
 
 
