@@ -9,10 +9,10 @@ import pytest
 from visemo.data.coarticulation import predicted_gap, speech_curves
 from visemo.data.store import Segment
 from visemo.data.visemes import BILABIALS, CONSONANTS, LABIODENTALS
-from visemo.evaluate.articulation import TOUCHING, articulation, pause_ends, read_phones, teeth_gap
+from visemo.evaluate.articulation import TOUCHING, articulation, pause_ends, quiet_spells, read_phones, teeth_gap
 from visemo.evaluate.metrics import lip_gap
 from visemo.face.arkit import ARKIT_NAMES
-from visemo.types import VisemoError
+from visemo.types import VisemoError, Waveform
 
 PHONES = (
     Segment("pau", 0.0, 0.5),
@@ -114,3 +114,17 @@ def test_what_is_no_alignment_is_refused(tmp_path, content, says):
         read_phones(path)
     with pytest.raises(VisemoError, match="got no alignment"):
         read_phones(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("level", [1.0, 0.01])
+def test_planted_pauses_are_found_at_any_level(level):
+    noise = np.random.default_rng(0).normal(size=5 * 16_000) * 0.1
+    for start, end in ((0.0, 0.5), (1.2, 1.5), (2.0, 2.6), (4.2, 5.0)):  # the second is too short to count
+        noise[round(start * 16_000) : round(end * 16_000)] *= 1e-3
+    found = quiet_spells(Waveform((level * noise).astype(np.float32)))
+    np.testing.assert_allclose(found, [(0.0, 0.5), (2.0, 2.6), (4.2, 5.0)], atol=0.021)
+
+
+def test_silence_and_a_click_are_one_pause_or_none():
+    assert quiet_spells(Waveform(np.zeros(16_000, np.float32))) == [(0.0, 1.0)]
+    assert quiet_spells(Waveform(np.zeros(100, np.float32))) == []

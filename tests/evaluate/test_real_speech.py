@@ -5,7 +5,7 @@ import pytest
 
 import visemo
 from visemo.data.emotions import BASIC
-from visemo.evaluate.articulation import articulation, read_phones, teeth_gap
+from visemo.evaluate.articulation import articulation, quiet_spells, read_phones, teeth_gap
 from visemo.evaluate.metrics import crossing, lip_gap
 from visemo.media import load_audio
 from visemo.types import Waveform
@@ -80,6 +80,18 @@ def test_nothing_leaps_and_silence_is_still(animator, sentences):
     assert max(np.linalg.norm(np.diff(clip.vertices, axis=0), axis=2).max() for clip in spoken) <= 4e-3
     silent = animator.animate(Waveform(np.zeros(48_000, np.float32)))
     assert restless(silent) < 0.05 * np.mean([restless(clip) for clip in spoken])
+
+
+def test_lips_rest_in_pauses(animator, shared_data):
+    """Shut a tenth of a second before every long pause ends: what comes then is the mouth that opens for a word."""
+    gaps = []
+    for path in sorted((shared_data / "speech").glob("*.wav")):
+        sound = load_audio(path)
+        if spells := quiet_spells(sound):
+            clip = animator.animate(sound, "happy")
+            gap = lip_gap(clip.vertices, clip.lip_pairs)
+            gaps += [gap[max(0, int(end * clip.fps) - 3)] for _, end in spells]
+    assert len(gaps) >= 10 and max(gaps) <= 1
 
 
 def test_loudness_does_not_matter(animator, sentences):

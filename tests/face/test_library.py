@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from visemo.face.face import Face, Part
+from visemo.face.face import Cut, Face, Part
 from visemo.face.library import load_face, save_face
 from visemo.types import VisemoError
 
@@ -18,7 +18,10 @@ def whole(tiny_face) -> Face:
     shapes = np.random.default_rng(1).normal(size=(len(tiny_face.shape_names), 3, 3)).astype(np.float32)
     part = Part("teeth", corners, np.array([[0, 1, 2]], np.int32), np.ones_like(corners), shapes, gloss=0.25)
     wide = (tiny_face.template * np.float32([0.1, 0, 0]))[None]
-    return replace(tiny_face, parts=(part,), identity_names=("wide",), identities=wide)
+    cut = Cut("0123456789abcdef", np.arange(len(tiny_face.template), dtype=np.int32)[::-1].copy())
+    return replace(
+        tiny_face, parts=(part,), identity_names=("wide",), identities=wide, landmarks={30: 4, 8: 2}, cut=cut
+    )
 
 
 @pytest.fixture
@@ -32,8 +35,8 @@ def same(a: object, b: object) -> bool:
         return a.dtype == b.dtype and np.array_equal(a, b)
     if isinstance(a, dict) and isinstance(b, dict):
         return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, Part) and isinstance(b, Part):
-        return all(same(getattr(a, f.name), getattr(b, f.name)) for f in fields(Part))
+    if isinstance(a, Part | Cut) and type(a) is type(b):
+        return all(same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return type(a) is type(b) and a == b
@@ -152,3 +155,12 @@ def test_a_face_refuses_what_does_not_fit(whole):
     with pytest.raises(VisemoError, match="shape: got 'jaw', expected one of jawOpen, mouthPucker"):
         whole.shape("jaw")
     np.testing.assert_array_equal(whole.shape("mouthPucker"), whole.shapes[1])
+
+
+def test_landmarks_and_cuts_must_fit(tiny_face):
+    with pytest.raises(VisemoError, match="landmarks"):
+        replace(tiny_face, landmarks={30: len(tiny_face.template)})
+    with pytest.raises(VisemoError, match="numbers 0 to 67"):
+        replace(tiny_face, landmarks={68: 0})
+    with pytest.raises(VisemoError, match="one per vertex"):
+        replace(tiny_face, cut=Cut("0123456789abcdef", np.zeros(3, np.int32)))

@@ -19,7 +19,7 @@ from visemo.data.store import Segment
 from visemo.data.visemes import BILABIALS, LABIODENTALS, OPEN_VOWELS, PHONES, SILENCE
 from visemo.evaluate.metrics import correlation
 from visemo.face.face import Face
-from visemo.types import FloatArray, VisemoError
+from visemo.types import FloatArray, VisemoError, Waveform
 from visemo.units import FPS, MM_PER_M
 
 SLACK = 0.05  # s around a phone in which its extreme may fall: aligners are no surer than that
@@ -29,6 +29,9 @@ TOUCHING = 1.0  # mm from the lower lip to the upper teeth in an /f v/ that coun
 INCISORS = 12.0  # mm to either side that the upper incisors reach
 EDGE = 4.0  # mm of their height, from the cutting edge
 MAX_LAG = 2  # frames
+HOP = 160  # samples whose power is taken together to find pauses
+QUIET = 40.0  # dB under loud speech: a pause
+LOUD = 0.95  # of the sounding stretches are quieter than what counts as loud speech
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,21 @@ def pause_ends(phones: Sequence[Segment], frames: int, fps: float = FPS, shortes
         for phone in phones
         if phone.name == SILENCE and phone.end - phone.start > shortest
     ]
+
+
+def quiet_spells(sound: Waveform, shortest: float = 0.4) -> list[tuple[float, float]]:
+    """(start, end) s of every stretch longer than `shortest` that lies `QUIET` dB under the clip's loud speech: the
+    pauses of a clip whose phones nobody knows."""
+    count = len(sound.samples) // HOP
+    power = np.square(sound.samples[: count * HOP].reshape(count, HOP), dtype=np.float64).mean(axis=1)
+    if not count:
+        return []
+    power = np.convolve(power, np.ones(3) / 3, "same")
+    sounding = power[power > 10 ** (-QUIET / 10) * power.max(initial=0.0)]
+    loud = np.quantile(sounding, LOUD) if len(sounding) else np.inf
+    quiet = np.concatenate([[False], power < 10 ** (-QUIET / 10) * loud, [False]])
+    turns = np.flatnonzero(np.diff(quiet.astype(np.int8))) * (HOP / sound.sample_rate)
+    return [(start, end) for start, end in zip(turns[::2], turns[1::2]) if end - start > shortest]
 
 
 def read_phones(path: Path | str) -> tuple[Segment, ...]:

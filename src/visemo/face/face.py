@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +31,14 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
+class Cut:
+    """The larger mesh that a face was cut out of, such as FLAME's whole head: face vertex i is its vertex rows[i]."""
+
+    topology: str  # hash of the larger mesh's triangles, as Face.topology_hash
+    rows: IntArray  # (V,)
+
+
+@dataclass(frozen=True, eq=False)
 class Face:
     """The animated frontal face in its neutral, lips touching.
 
@@ -38,6 +46,7 @@ class Face:
     reflection in x = 0 (itself on the midline). `lip_pairs` run from corner to corner along the
     inner rim, (upper, lower), touching when the mouth is shut. `shapes` are deltas of the named
     ARKit shapes at weight 1; `identities` deltas for one standard deviation of face shape.
+    `landmarks` are vertices by their number in the iBUG scheme of 68 (0-based; 30 is the tip of the nose).
     """
 
     name: str
@@ -52,6 +61,8 @@ class Face:
     identity_names: tuple[str, ...] = ()
     identities: FloatArray | None = None  # (I, V, 3) m
     parts: tuple[Part, ...] = ()
+    landmarks: dict[int, int] = field(default_factory=dict)
+    cut: Cut | None = None
     licence: str = ""
 
     def __post_init__(self) -> None:
@@ -69,6 +80,11 @@ class Face:
             check_array("shapes", self.shapes, (len(self.shape_names), count, 3), np.float32)
         if self.identities is not None:
             check_array("identities", self.identities, (len(self.identity_names), count, 3), np.float32)
+        check_indices("landmarks", np.array(list(self.landmarks.values()), np.int32), None, count)
+        if not set(self.landmarks) <= set(range(68)):
+            raise VisemoError(f"face {self.name}: got landmarks {sorted(self.landmarks)}, expected numbers 0 to 67")
+        if self.cut is not None and self.cut.rows.shape != (count,):
+            raise VisemoError(f"face {self.name}: got {len(self.cut.rows)} rows of a cut, expected {count}, one per vertex")
         for part in self.parts:
             if len(part.shapes) != len(self.shape_names):
                 raise VisemoError(

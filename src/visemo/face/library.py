@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from visemo.assets import atomic
-from visemo.face.face import Face, Part
+from visemo.face.face import Cut, Face, Part
 from visemo.types import VisemoError
 
 BUILTIN = "builtin"
 SCHEMA = "visemo-face-1"
 _ARRAYS = ("template", "triangles", "lip_pairs", "mirror", "colors")
 _PART_ARRAYS = ("vertices", "triangles", "colors", "shapes")
+_CUT = "cut"
 _KEYS = {"schema", "name", "licence", "topology", "shape_names", "identity_names", "regions", "parts"}
 
 
@@ -65,6 +66,8 @@ def save_face(face: Face, folder: str | Path) -> None:
         "regions": list(face.regions),
         "parts": [{"name": part.name, "gloss": part.gloss} for part in face.parts],
     }
+    if face.cut is not None:
+        about[_CUT] = face.cut.topology
     with atomic(folder / "face.npz") as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **_stored(face))
     with atomic(folder / "face.json") as temporary:
@@ -75,6 +78,10 @@ def _stored(face: Face) -> dict[str, np.ndarray]:
     arrays = {name: getattr(face, name) for name in _ARRAYS}
     arrays |= {name: array for name in ("shapes", "identities") if (array := getattr(face, name)) is not None}
     arrays |= {f"region/{name}": indices for name, indices in face.regions.items()}
+    if face.landmarks:
+        arrays["landmarks"] = np.array(list(face.landmarks.items()), np.int32)
+    if face.cut is not None:
+        arrays["cut_rows"] = face.cut.rows
     for part in face.parts:
         arrays |= {f"part/{part.name}/{name}": getattr(part, name) for name in _PART_ARRAYS}
     return arrays
@@ -94,6 +101,8 @@ def _assemble(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Face:
             Part(part["name"], gloss=part["gloss"], **{n: rest.pop(f"part/{part['name']}/{n}") for n in _PART_ARRAYS})
             for part in about["parts"]
         ),
+        landmarks={int(number): int(vertex) for number, vertex in rest.pop("landmarks", ())},
+        cut=Cut(about[_CUT], rest.pop("cut_rows")) if _CUT in about else None,
         licence=about["licence"],
     )
     if rest:
@@ -106,7 +115,7 @@ def _about(path: Path) -> dict[str, Any]:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise VisemoError(f"{path}: got no readable description, expected a face folder; name another") from error
-    if not isinstance(about, dict) or set(about) != _KEYS or about["schema"] != SCHEMA:
+    if not isinstance(about, dict) or set(about) - {_CUT} != _KEYS or about["schema"] != SCHEMA:
         raise VisemoError(f"{path}: got a foreign description, expected {SCHEMA}; use the version that wrote it")
     return about
 
