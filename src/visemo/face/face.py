@@ -84,7 +84,9 @@ class Face:
         if not set(self.landmarks) <= set(range(68)):
             raise VisemoError(f"face {self.name}: got landmarks {sorted(self.landmarks)}, expected numbers 0 to 67")
         if self.cut is not None and self.cut.rows.shape != (count,):
-            raise VisemoError(f"face {self.name}: got {len(self.cut.rows)} rows of a cut, expected {count}, one per vertex")
+            raise VisemoError(
+                f"face {self.name}: got {len(self.cut.rows)} rows of a cut, expected {count}, one per vertex"
+            )
         for part in self.parts:
             if len(part.shapes) != len(self.shape_names):
                 raise VisemoError(
