@@ -19,19 +19,17 @@ from torch import Tensor
 from visemo.animation.guard import guard_lips
 from visemo.assets import atomic
 from visemo.data.dataset import Pair, Store
+from visemo.evaluate.baselines import Baselines
 from visemo.evaluate.metrics import bootstrap_interval, lve, mean_vertex_error, vertex_errors
 from visemo.models.checkpoint import Model
 from visemo.models.expressions import NEUTRAL
 from visemo.models.fusion import fuse
-from visemo.training.corpus import Corpus, Recording, thin
+from visemo.training.corpus import Corpus, Recording
 from visemo.types import Animation, FloatArray, VisemoError
-from visemo.units import FPS, SAMPLE_RATE
 
 Progress = Callable[[float], None]  # the share that is done, 0..1
 
-BASELINE_FRAMES = 20_000  # of the training takes, for the two baselines
 SHOWING = ("upper_face", "cheeks", "mouth")  # where a face, lips aside, shows what it feels
-QUIET = 1e-4  # amplitude that counts as silence
 
 
 @dataclass(frozen=True)
@@ -103,17 +101,16 @@ class _Evaluation:
     # --- speech ---------------------------------------------------------------------------------------
 
     def _speech_rows(self, talks: Sequence[Recording]) -> list[Row]:
-        """Free-running lip vertex errors, and those of two baselines fitted on the training takes."""
-        mean, jaw = self._baselines()
+        """Free-running lip vertex errors, and those of the baselines."""
+        baselines = Baselines(self.corpus.takes("train", "speech"), self.lips)
         planted = all("speech_pure" in r.take.truth for r in talks)
         columns: dict[str, list[float]] = {}
         for k, recording in enumerate(talks):
             truth = np.asarray(recording.motion()[:, self.lips], np.float32)
-            loud = np.stack([np.ones(len(truth)), _loudness(recording)], axis=1).astype(np.float32)
             before, after, speech_only = self._spoken(recording)
             self._note(columns, "lve", before, truth)
-            self._note(columns, "lve mean face", np.broadcast_to(mean, truth.shape), truth)
-            self._note(columns, "lve energy jaw", (loud @ jaw).reshape(truth.shape), truth)
+            for name, guess in baselines.guess(recording).items():
+                self._note(columns, f"lve {name}", guess, truth)
             self._note(columns, "lve through the fusion module", after, truth)
             if planted:
                 pure = recording.truth("speech_pure")[:, self.lips]
@@ -122,7 +119,7 @@ class _Evaluation:
             self.progress(0.4 * (k + 1) / len(talks))
         columns["lve change by the fusion module"] = _minus(columns["lve through the fusion module"], columns["lve"])
         rows = [_row(name, values, "mm", "speech") for name, values in columns.items()]
-        for baseline in ("mean face", "energy jaw"):
+        for baseline in ("mean face", "energy jaw", "retrieval"):
             both = np.stack([columns["lve"], columns[f"lve {baseline}"]], axis=1)
             value = bootstrap_interval(both, lambda sample: float(100 * (1 - sample[:, 0].sum() / sample[:, 1].sum())))
             rows.append(Row(f"lve below {baseline}", value[0], "%", value[1], value[2], len(both), "speech"))
@@ -162,17 +159,6 @@ class _Evaluation:
         if subject in subjects:
             return self.model.speech.style_of(subject)
         return torch.full((len(subjects),), 1.0 / len(subjects))
-
-    def _baselines(self) -> tuple[FloatArray, FloatArray]:
-        """Mean lips (L, 3) m of the training takes, and their regression (2, 3L) on loudness."""
-        talks = self.corpus.takes("train", "speech")
-        stride = thin(talks, BASELINE_FRAMES)
-        lips = [np.asarray(r.motion()[::stride, self.lips], np.float32).reshape(-1, 3 * len(self.lips)) for r in talks]
-        moved = np.concatenate(lips)
-        loud = np.concatenate([_loudness(r)[::stride] for r in talks])
-        inputs = np.stack([np.ones(len(loud)), loud], axis=1)
-        jaw = np.linalg.lstsq(inputs, moved.astype(np.float64), rcond=None)[0]
-        return moved.mean(axis=0).reshape(-1, 3), jaw.astype(np.float32)
 
     # --- fusion ---------------------------------------------------------------------------------------
 
@@ -259,16 +245,6 @@ def _retention_rows(kept: dict[str, list[tuple[float, float]]]) -> list[Row]:
         worst = min(each, key=lambda label: float(np.mean(each[label])))
         rows.append(_row(f"{name} of the worst emotion, {worst}", each[worst], "1", "fused"))
     return rows
-
-
-def _loudness(recording: Recording) -> NDArray[np.float32]:
-    """(T,) loudness of each frame, dB over silence, as a share of the take's loud frames."""
-    samples = recording.audio().samples
-    step = SAMPLE_RATE / FPS
-    edges = np.round(np.arange(recording.frames + 1) * step).astype(int)
-    power = np.add.reduceat(np.append(samples, 0.0) ** 2, np.minimum(edges[:-1], len(samples))) / step
-    decibels = 10 * np.log10(power / QUIET**2 + 1)
-    return (decibels / max(1.0, float(np.quantile(decibels, 0.95)))).astype(np.float32)
 
 
 def _row(name: str, values: Sequence[float], unit: str, mode: str) -> Row:
