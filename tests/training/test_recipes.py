@@ -206,7 +206,7 @@ def test_a_window_is_heard_as_a_piece_of_its_take(little_store, tiny_face):
         assert abs(tempo - 1) <= recipe.hearing.speed
         random = np.random.default_rng([recipe.seed, row, number])
         assert recipe.hearing.tempo(random) == tempo
-        sound = recipe.hearing.hear(at_tempo(task.sounds[row], tempo), random, task.sounds)
+        sound = recipe.hearing.hear(at_tempo(task.sounds[row], tempo), random, task.sounds, task._normalised)
         before = torch.zeros(round(recipe.context / FPS * SAMPLE_RATE))
         for start in (9, 12):
             alone = task.encoder.hear(torch.cat([before, sound])[None], start, start + recipe.context + recipe.window)[
@@ -234,6 +234,11 @@ def test_versions_over_a_wire_and_in_company():
         return 2 * np.abs(np.fft.rfft(samples.numpy()))[[500, 900, 7500]] / len(time)
 
     np.testing.assert_allclose(heard(still), [1, 0, 1], atol=1e-3)
+    # what the encoder does with every clip comes after the wire, and before the level
+    twice = still.hear(plain, np.random.default_rng(0), normalise=lambda samples: 2 * samples)
+    assert torch.equal(twice, 2 * still.hear(plain, np.random.default_rng(0)))
+    louder = replace(still, gain=20.0).hear(plain, np.random.default_rng(0), normalise=torch.sign)
+    assert louder.abs().unique().numel() <= 2 and louder.abs().max() != 1
     wired, accompanied = heard(replace(still, wires=1.0)), heard(replace(still, babble=1.0))
     assert wired[2] < 0.1 * wired[0] and wired[0] > 0.9
     assert 0.02 < accompanied[1] < 0.6 and accompanied[0] == pytest.approx(accompanied[2], rel=0.1)
@@ -307,7 +312,7 @@ def test_impossible_recipes_are_refused(store, tiny_face, tmp_path):
         train_speech(replace(recipe, basis_size=5000), [store], tiny_face, tmp_path / "a", device="cpu")
     with pytest.raises(VisemoError, match="with windows, expected kind mel"):
         train_speech(replace(recipe, encoder=SMALL_WAV2VEC), [store], tiny_face, tmp_path / "b", device="cpu")
-    with pytest.raises(VisemoError, match="pretrained: got an encoder of kind mel"):
+    with pytest.raises(VisemoError, match="model: got 'x', expected a folder or one of"):
         train_speech(replace(recipe, pretrained="x"), [store], tiny_face, tmp_path / "c", device="cpu")
 
 
@@ -390,3 +395,14 @@ def test_begin_linear_is_exact_where_everything_is_linear(store, tiny_face):
     with torch.no_grad():
         measured = task.validate()
     assert measured["speech_lips_mm"] < 0.1 and measured["expression_lips_mm"] < 0.1
+
+
+def test_every_second_held_out_take_comes_from_elsewhere(store, tiny_face):
+    _, recipe = RECIPES["speech default"]
+    recipe = replace(recipe, hearing=replace(recipe.hearing, wires=1.0))
+    task = WindowTask(recipe, Corpus([store], tiny_face, "faceformer"), torch.device("cpu"))
+    recorded = torch.from_numpy(task.held[0].audio().samples)
+    assert torch.equal(task._heard(task.held[0], 0), recorded)
+    elsewhere = task._heard(task.held[0], 1)
+    assert elsewhere.shape == recorded.shape and not torch.allclose(elsewhere, recorded, atol=1e-3)
+    assert torch.equal(elsewhere, task._heard(task.held[0], 1))  # every validation hears the same

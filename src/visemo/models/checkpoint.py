@@ -119,7 +119,7 @@ def load_model(name: Path | str = "default") -> Model:
         in one line, for an unknown name (with the list), a folder that is no model folder, a damaged
         or foreign file, weights that do not fit the configuration, or a folder that holds one part only
     """
-    folder = _find(name)
+    folder = find_model(name)
     parts = load_parts(folder)
     if parts.speech is None or parts.fusion is None or parts.expressions is None:
         missing = [part for part in ("speech", "fusion", "expressions") if getattr(parts, part) is None]
@@ -192,7 +192,8 @@ def _revive(hint: Any, value: Any, where: str) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _find(name: Path | str) -> Path:
+def find_model(name: Path | str) -> Path:
+    """The folder of a model: that folder itself, or an embedded model's by its name. Raises VisemoError for others."""
     folder = Path(name)
     if folder.is_dir():
         return folder

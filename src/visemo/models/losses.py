@@ -5,6 +5,8 @@ Displacements and vertices come in metres, B frames by V vertices by 3; weights 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -60,18 +62,20 @@ def sparsity(speech_leak: Tensor, expression_leak: Tensor) -> Tensor:
     return speech_leak.abs().sum(1).mean() + expression_leak.abs().sum(1).mean()
 
 
-def group_sparsity(speech: Tensor, expression: Tensor) -> Tensor:
+def group_sparsity(speech: Tensor, expression: Tensor, average: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """Price of using a blendshape at all: it is paid once for both data sets, so sharing is cheap.
 
     Parameters
     ----------
     speech, expression : (B, K), all the weights [w_A, eps_A] and [eps_E, w_E] of the two batches
+    average : takes the mean squares (K,) of these rows to those of a whole batch that lies in several places
 
     Returns
     -------
     scalar, the sum over blendshapes of their root mean square weight over both batches
     """
-    return (torch.cat([speech, expression]).square().mean(0) + _SMOOTH).sqrt().sum()
+    power = torch.cat([speech, expression]).square().mean(0)
+    return ((average(power) if average else power) + _SMOOTH).sqrt().sum()
 
 
 def curvature(laplacian: Tensor, field: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from visemo.models.checkpoint import save_model
 from visemo.models.expressions import ExpressionLibrary, without_blinks
 from visemo.models.fusion import Fusion, FusionConfig, MapEncoder
 from visemo.training.corpus import Corpus, Recording, thin
+from visemo.training.distributed import World, join
 from visemo.training.frames import CHUNK, FrameBatch, FramePool, draw_pool
 from visemo.training.loop import Plan, choose_device, cosine, fit, open_run
 from visemo.training.pca import MotionBasis, principal_motion
@@ -46,7 +47,8 @@ class FusionRecipe:
     geometry_map : False encodes flattened displacements by an MLP (ablation)
     objective : "paper" lets the leaks fall where the penalties put them; "split" teaches the
         closed-form split to the end of training
-    rate, batch : learning rate, frames of each data set per step
+    rate, batch : learning rate, frames of each data set per step; of several processes each takes as many, so that
+        two of them learn what one learns from the doubled batch
     sparsity, laplace, regularisation, group : weights of Eq. 9, Eq. 12, the l2 term, and the price of
         using a blendshape; 0 leaves a term out (ablations)
     anchor : weight of the split's targets
@@ -55,7 +57,7 @@ class FusionRecipe:
     lips : weight of lip vertices in Eq. 11 (eyes and brows 2, rest 1)
     shrink : frames are scaled by a factor drawn from shrink..1.5; displacements are linear, so those
         are faces too; 1 leaves frames as they are
-    pool : frames of each data set held in memory, 0 for all
+    pool : frames of each data set held in memory, 0 for all; the processes of one machine hold them together
     vertices : vertices, drawn anew at every step, at which losses are measured; 0 for all
     """
 
@@ -140,42 +142,47 @@ def train_fusion(
     VisemoError
         for data of another face or without one of the two kinds, and as `open_run` and `fit`
     """
-    corpus = Corpus(data, face, recipe.split)
-    where = choose_device(device)
-    run = open_run(run, {"kind": "fusion", "recipe": asdict(recipe), "data": corpus.facts}, resume)
-    torch.manual_seed(recipe.seed)
-    task = FusionTask(recipe, corpus, where)
-    plan = Plan(
-        recipe.steps, recipe.validate_every, recipe.save_every, recipe.patience, seed=recipe.seed,
-        tensorboard=recipe.tensorboard,
-    )  # fmt: skip
-    return fit(task, run, plan)
+    with join(choose_device(device)) as world:
+        corpus = Corpus(data, face, recipe.split)
+        run = open_run(run, {"kind": "fusion", "recipe": asdict(recipe), "data": corpus.facts}, resume, world)
+        torch.manual_seed(recipe.seed)
+        task = FusionTask(recipe, corpus, world.device, world)
+        plan = Plan(
+            recipe.steps, recipe.validate_every, recipe.save_every, recipe.patience, seed=recipe.seed,
+            tensorboard=recipe.tensorboard,
+        )  # fmt: skip
+        return fit(task, run, plan, world)
 
 
 class FusionTask:
-    """Both encoders and the decoder on random frames of both data sets."""
+    """Both encoders and the decoder on random frames of both data sets.
 
-    def __init__(self, recipe: FusionRecipe, corpus: Corpus, device: torch.device) -> None:
+    Of several processes the first one finds the split and the linear start, for all.
+    """
+
+    def __init__(self, recipe: FusionRecipe, corpus: Corpus, device: torch.device, world: World | None = None) -> None:
         face = corpus.face
-        self.recipe, self.corpus, self.device = recipe, corpus, device
+        self.recipe, self.corpus, self.device, self.world = recipe, corpus, device, world or World()
         self.recordings = {kind: corpus.takes("train", kind) for kind in KINDS}
         self.laplacian = sparse_tensor(graph_laplacian(face.triangles, len(face.template)))
         self.omega = torch.from_numpy(vertex_weights(face.regions, len(face.template), lips=recipe.lips))
         self.lips = torch.from_numpy(np.asarray(face.region("lips"), np.int64))
         config = recipe.network_config(len(face.template))
         self.model = Fusion(config, geometry_map(face, config.map_size))
-        self.split = self._closed_form() if recipe.objective == "split" else None
+        self.split = self.world.once(self._closed_form) if recipe.objective == "split" else None
         self.pools = {kind: self._pool(self.recordings[kind], recipe.pool) for kind in KINDS}
         self.held = {kind: self._pool(corpus.takes("val", kind), HELD_FRAMES) for kind in KINDS}
-        if recipe.network == "default":
+        if recipe.network == "default" and self.world.is_writer:
             begin_linear(self.model, self.pools["speech"], self.pools["expression"], self.omega)
         self.model.to(device)
         self.laplacian, self.omega = self.laplacian.to(device), self.omega.to(device)
         self.optimizer = torch.optim.Adam(self._parameter_groups(), lr=recipe.rate)
 
     def _pool(self, recordings: Sequence[Recording], limit: int) -> FramePool:
-        return draw_pool(
-            recordings, limit, self.recipe.seed, model=self.model, laplacian=self.laplacian, split=self.split
+        return self.world.hold(
+            lambda: draw_pool(
+                recordings, limit, self.recipe.seed, model=self.model, laplacian=self.laplacian, split=self.split
+            )
         )
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
@@ -208,18 +215,18 @@ class FusionTask:
         return recipe.rate * (cosine(step, recipe.horizon) if recipe.horizon else 1.0)
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        recipe = self.recipe
+        recipe, share = self.recipe, self.world.share
         random = np.random.default_rng([recipe.seed, step])
-        count = len(self.omega)
+        count, batch = len(self.omega), recipe.batch * self.world.size
         seen = random.choice(count, min(recipe.vertices or count, count), replace=False)
         vertices = torch.from_numpy(np.sort(seen))
         batches = []
         for kind in KINDS:
             pool = self.pools[kind]
-            chosen = torch.from_numpy(random.integers(len(pool.frames), size=recipe.batch))
-            factor = torch.from_numpy(random.uniform(recipe.shrink, 1.5, recipe.batch).astype(np.float32))
+            chosen = share(torch.from_numpy(random.integers(len(pool.frames), size=batch)))
+            factor = share(torch.from_numpy(random.uniform(recipe.shrink, 1.5, batch).astype(np.float32)))
             batches.append(pool.batch(chosen, vertices, self.device, factor if recipe.shrink < 1 else None))
-        return self._objective(batches, self._encode(batches), vertices.to(self.device))
+        return self._objective(batches, self._encode(batches), vertices.to(self.device), self.world)
 
     def _encode(self, batches: Sequence[FrameBatch]) -> tuple[Tensor, Tensor]:
         """Weights (B, K) of both batches: [w_A, eps_A] and [eps_E, w_E]."""
@@ -232,9 +239,10 @@ class FusionTask:
         return losses.unit_rms(self.model.basis) if self.recipe.unit_norm else self.model.basis
 
     def _objective(
-        self, batches: Sequence[FrameBatch], weights: tuple[Tensor, Tensor], vertices: Tensor
+        self, batches: Sequence[FrameBatch], weights: tuple[Tensor, Tensor], vertices: Tensor, world: World
     ) -> dict[str, Tensor]:
-        """Every term in use, measured at some vertices (n,), and their weighted sum under "loss"."""
+        """Every term in use, measured at some vertices (n,), and their weighted sum under "loss"; `world` are those
+        who measure the rest of the batch."""
         recipe, (speech, expression), omega = self.recipe, batches, self.omega[vertices]
         basis, shares = self._basis(), [recipe.speech_shapes, recipe.expression_shapes]
         basis_a, basis_e = basis[:, vertices].split(shares)
@@ -249,7 +257,7 @@ class FusionTask:
         if recipe.sparsity:
             terms["sparsity"] = recipe.sparsity, losses.sparsity(eps_a, eps_e)
         if recipe.group:
-            terms["group"] = recipe.group, losses.group_sparsity(*weights)
+            terms["group"] = recipe.group, losses.group_sparsity(*weights, world.mean)
         if recipe.laplace:
             bent = losses.curvature(self.laplacian, basis)[:, vertices]
             curved = (batch.rest_curvature + _product(w, bent) for batch, w in zip(batches, weights))
@@ -266,7 +274,7 @@ class FusionTask:
         everywhere = torch.arange(len(self.omega))
         batches = [self.held[kind].whole(everywhere, self.device) for kind in KINDS]
         weights = self._encode(batches)
-        terms = self._objective(batches, weights, everywhere.to(self.device))
+        terms = self._objective(batches, weights, everywhere.to(self.device), World())
         measured = {name: term.item() for name, term in terms.items() if name != "loss"}
         lip_basis = self._basis()[:, self.lips]
         for kind, batch, own in zip(KINDS, batches, weights):

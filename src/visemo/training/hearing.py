@@ -5,7 +5,7 @@ A small encoder learns its few voices by heart; these keep it at what all voices
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,10 +54,18 @@ class Hearing:
         """How many frames of the recording pass in a frame of the version."""
         return float(random.uniform(1 - self.speed, 1 + self.speed))
 
-    def hear(self, samples: Tensor, random: np.random.Generator, others: Sequence[Tensor] = ()) -> Tensor:
+    def hear(
+        self,
+        samples: Tensor,
+        random: np.random.Generator,
+        others: Sequence[Tensor] = (),
+        normalise: Callable[[Tensor], Tensor] = lambda samples: samples,
+    ) -> Tensor:
         """Another throat, company, room, wire, level and hiss: (S,) -> (S,), at about the level that came.
 
-        `others` are sounds at the same level that the company is drawn from.
+        `others` are sounds at the same level that the company is drawn from. What came over the wire is brought to
+        its level and colour by `normalise`, as the encoder does with every clip; level and hiss then say how wrong
+        that may be.
         """
         peak = float(samples.abs().max())
         if peak > 0:
@@ -71,7 +79,7 @@ class Hearing:
             elif random.random() < self.wires:
                 sound = through_wire(sound, random)
             again = torch.from_numpy(sound.samples)
-            samples = again * (peak / max(float(again.abs().max()), 1e-6))
+            samples = normalise(again * (peak / max(float(again.abs().max()), 1e-6)))
         level = 10 ** (random.uniform(-self.gain, self.gain) / 20)
         slope = random.uniform(-self.tilt, self.tilt)
         heard = level * (samples - slope * F.pad(samples, (1, -1)))

@@ -3,6 +3,9 @@
 A run folder holds `config.json` (the recipe, data, versions, source state), `log.jsonl` (one line per
 step and per validation), `checkpoint.pt` (tensors and plain values only) and, when the run has ended,
 `model/` with the best weights seen by validation.
+
+Several processes (visemo.training.distributed) run the same loop, each on its share of every batch. The first one
+alone validates and writes, while the others wait; all of them read the run folder.
 """
 
 from __future__ import annotations
@@ -11,29 +14,28 @@ import json
 import math
 import pickle
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from visemo.assets import atomic
 from visemo.models.checkpoint import versions
+from visemo.training.distributed import World
+from visemo.training.journal import LOG, open_log, progress_bar, trim_log
 from visemo.types import VisemoError
 
-CONFIG, LOG, CHECKPOINT, MODEL = "config.json", "log.jsonl", "checkpoint.pt", "model"
+CONFIG, CHECKPOINT, MODEL = "config.json", "checkpoint.pt", "model"
+OTHER_NOISE = 982_451_653  # between the seeds of two processes: each makes noise of its own
 
 
 class Task(Protocol):
     """What a recipe hands to the loop. Batches depend on the seed and the step alone, so that the step
-    is all that has to be remembered of them."""
+    is all that has to be remembered of them. Of several processes each has a task, on its rows of one batch."""
 
     @property
     def model(self) -> nn.Module: ...
@@ -46,7 +48,8 @@ class Task(Protocol):
         ...
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        """Scalars of one batch; "loss" is the one to be minimised, the others are logged."""
+        """Scalars of one batch; "loss" is the one to be minimised, the others are logged. The mean over all
+        processes is what the whole batch would give."""
         ...
 
     def validate(self) -> dict[str, float]:
@@ -112,21 +115,27 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def open_run(run: Path | str, settings: Mapping[str, Any], resume: bool) -> Path:
+def open_run(run: Path | str, settings: Mapping[str, Any], resume: bool, world: World | None = None) -> Path:
     """Make a run folder with its `config.json`, or find the one to go on with.
 
     Parameters
     ----------
     settings : what defines the run, JSON-able: {"kind", "recipe", "data"}; with `resume`, everything but
         the recipe's "steps" has to be what the run began with
+    world : the processes that train; their number is part of what defines the run, since a step learns from as
+        many batches
 
     Raises
     ------
     VisemoError
         for a folder that is not empty (without `resume`), one that holds no run (with it), or other settings
     """
-    run = Path(run)
-    settings = json.loads(json.dumps(settings))  # tuples read back as lists
+    world = world or World()
+    settings = json.loads(json.dumps({**settings, "processes": world.size}))  # tuples read back as lists
+    return world.once(lambda: _open_run(Path(run), settings, resume))
+
+
+def _open_run(run: Path, settings: Mapping[str, Any], resume: bool) -> Path:
     if resume:
         _check_settings(run, settings)
         return run
@@ -141,7 +150,7 @@ def open_run(run: Path | str, settings: Mapping[str, Any], resume: bool) -> Path
     return run
 
 
-def fit(task: Task, run: Path, plan: Plan) -> dict[str, float]:
+def fit(task: Task, run: Path, plan: Plan, world: World | None = None) -> dict[str, float]:
     """Train until `plan.steps`, from the run's checkpoint if it has one, and write the best model.
 
     Interrupting and resuming gives the same weights as never stopping, bit for bit on a CPU.
@@ -149,7 +158,8 @@ def fit(task: Task, run: Path, plan: Plan) -> dict[str, float]:
     Parameters
     ----------
     task : Task, its model on the device it trains on
-    run : folder made by `open_run`
+    run : folder made by `open_run`, which all processes see
+    world : the processes that train; alone by default
 
     Returns
     -------
@@ -160,31 +170,38 @@ def fit(task: Task, run: Path, plan: Plan) -> dict[str, float]:
     VisemoError
         for a damaged or foreign checkpoint, a loss that is not finite, or tensorboard asked for and absent
     """
-    state = _Progress()
-    if (run / CHECKPOINT).exists():
-        state = _restore(run / CHECKPOINT, task)
-    _trim_log(run / LOG, state.step)
-    with _log(run, plan) as log, _bar(state.step, plan.steps) as advance:
+    world = world or World()
+    state = _begin(task, run, world)
+    with (
+        open_log(run, plan.tensorboard, world.is_writer) as log,
+        progress_bar(state.step, plan.steps, world.is_writer) as advance,
+    ):
+
+        def look() -> None:
+            state.judge(_validate(task, state.step, log, world), task.model)
+
         if not state.best:  # a recipe may start at something that is hard to better
-            state.judge(_validate(task, state.step, log), task.model)
+            look()
         while state.step < plan.steps and not _stale(state, plan):
-            _seed(plan.seed, state.step)
-            row = _train_step(task, state.step, plan.clip)
+            _seed(plan.seed, state.step, world.rank)
+            row = _train_step(task, state.step, plan.clip, world)
             state.step += 1
             log({"step": state.step, **row})
             if state.step % plan.validate_every == 0:
-                state.judge(_validate(task, state.step, log), task.model)
+                look()
             if state.step % plan.save_every == 0:
-                _save(run / CHECKPOINT, task, state)
+                _save(run / CHECKPOINT, task, state, world)
             advance(row["loss"], state.best_score)
         # saved before the last look, which falls outside the rhythm when steps do: a longer run would not have it
-        _save(run / CHECKPOINT, task, state)
+        _save(run / CHECKPOINT, task, state, world)
         if state.step % plan.validate_every:
-            state.judge(_validate(task, state.step, log), task.model)
+            look()
     if state.best:
         task.model.load_state_dict(state.best)
     facts = {"steps": state.step, "kept_step": state.best_step, "score": state.best_score}
-    task.write(run / MODEL, facts)
+    if world.size > 1:
+        facts["processes"] = world.size
+    world.once(lambda: task.write(run / MODEL, facts))
     return {"score": state.best_score, "step": float(state.best_step)}
 
 
@@ -197,13 +214,31 @@ def cosine(step: int, horizon: int, warmup: int = 0, floor: float = 0.02) -> flo
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _seed(seed: int, step: int) -> None:
+def _begin(task: Task, run: Path, world: World) -> _Progress:
+    """Where the run stands: every process reads the checkpoint, and has the first one's weights."""
+    state = _Progress()
+    if (run / CHECKPOINT).exists():
+        state = _restore(run / CHECKPOINT, task)
+    steps = world.gather(state.step)
+    if len(set(steps)) > 1:
+        raise VisemoError(
+            f"{run / CHECKPOINT}: got steps {steps} in {world.size} processes, expected one; put the run where all see "
+            "the same folder"
+        )
+    world.spread(task.model)
+    if world.is_writer:
+        trim_log(run / LOG, state.step)
+    return state
+
+
+def _seed(seed: int, step: int, rank: int) -> None:
     """Every step begins at a random state of its own, so that no such state has to be kept."""
-    torch.manual_seed(seed * 1_000_003 + step)
-    np.random.seed((seed * 1_000_003 + step) % 2**32)  # noqa: NPY002 (wav2vec 2.0 draws its masks there)
+    state = seed * 1_000_003 + step + rank * OTHER_NOISE
+    torch.manual_seed(state)
+    np.random.seed(state % 2**32)  # noqa: NPY002 (wav2vec 2.0 draws its masks there)
 
 
-def _train_step(task: Task, step: int, clip: float) -> dict[str, float]:
+def _train_step(task: Task, step: int, clip: float, world: World) -> dict[str, float]:
     """One step of the optimiser, in bfloat16 where the device gains by it."""
     device = next(task.model.parameters()).device
     rate = task.rate(step)
@@ -212,23 +247,24 @@ def _train_step(task: Task, step: int, clip: float) -> dict[str, float]:
     task.model.train()
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         losses = task.losses(step)
-    if not torch.isfinite(losses["loss"]):
-        raise VisemoError(
-            f"training: got a loss of {losses['loss'].item()} at step {step}; lower the rate, check the data"
-        )
+    values = world.mean(torch.stack([value.detach().float() for value in losses.values()])).tolist()
+    row = dict(zip(losses, values))
+    if not math.isfinite(row["loss"]):
+        raise VisemoError(f"training: got a loss of {row['loss']} at step {step}; lower the rate, check the data")
     task.optimizer.zero_grad(set_to_none=True)
     losses["loss"].backward()
+    world.average_gradients(task.model.parameters())
     if clip:
         nn.utils.clip_grad_norm_(task.model.parameters(), clip)
     task.optimizer.step()
-    return {**{name: value.item() for name, value in losses.items()}, "rate": rate}
+    return {**row, "rate": rate}
 
 
-def _validate(task: Task, step: int, log: Any) -> float:
+def _validate(task: Task, step: int, log: Callable[[dict[str, float]], None], world: World) -> float:
     """Validate in eval mode, log what was measured, return the score."""
     task.model.eval()
     with torch.no_grad():
-        measured = task.validate()
+        measured = world.once(task.validate)
     log({"step": step, **{f"val_{name}": value for name, value in measured.items()}})
     return measured["score"]
 
@@ -237,7 +273,9 @@ def _stale(state: _Progress, plan: Plan) -> bool:
     return 0 < plan.patience <= state.stale
 
 
-def _save(path: Path, task: Task, state: _Progress) -> None:
+def _save(path: Path, task: Task, state: _Progress, world: World) -> None:
+    if not world.is_writer:
+        return
     content = {
         "step": state.step,
         "best_score": state.best_score,
@@ -268,7 +306,7 @@ def _check_settings(run: Path, settings: Mapping[str, Any]) -> None:
         raise VisemoError(f"{run}: got no run to resume, expected a folder with {CONFIG}; leave out resume")
     begun = json.loads((run / CONFIG).read_text())
     for name, value in settings.items():
-        old = begun.get(name)
+        old = begun.get(name, 1 if name == "processes" else None)  # runs of one process did not always say so
         if isinstance(value, dict) and isinstance(old, dict):
             differing = [key for key in value if key != "steps" and old.get(key) != value[key]]
         else:
@@ -292,62 +330,3 @@ def _source_state() -> dict[str, str]:
         return {"commit": git("rev-parse", "HEAD").strip(), "diff": git("diff", "HEAD", "--", "src")}
     except (OSError, subprocess.CalledProcessError):
         return {}
-
-
-def _trim_log(path: Path, step: int) -> None:
-    """Drop what was logged after the checkpoint: those steps are made again."""
-    if not path.exists():
-        return
-    kept = [line for line in path.read_text().splitlines() if _logged_step(line) <= step]
-    with atomic(path) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in kept))
-
-
-def _logged_step(line: str) -> float:
-    try:
-        return json.loads(line)["step"]
-    except json.JSONDecodeError:  # the line that was being written when the run was killed
-        return math.inf
-
-
-@contextmanager
-def _log(run: Path, plan: Plan) -> Iterator[Any]:
-    """A function that writes one row to the log, and to tensorboard if asked for."""
-    events = _tensorboard(run) if plan.tensorboard else None
-    began = perf_counter()
-    with (run / LOG).open("a", buffering=1) as file:
-
-        def log(row: dict[str, float]) -> None:
-            file.write(json.dumps({**row, "seconds": round(perf_counter() - began, 2)}) + "\n")
-            if events is not None:
-                for name, value in row.items():
-                    events.add_scalar(name, value, row["step"])
-
-        yield log
-    if events is not None:
-        events.close()
-
-
-def _tensorboard(run: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise VisemoError(
-            "tensorboard: got no such package, expected it; install tensorboard or leave it out"
-        ) from error
-    return SummaryWriter(str(run))
-
-
-@contextmanager
-def _bar(step: int, steps: int) -> Iterator[Any]:
-    """A progress bar on a terminal's error stream; silent elsewhere."""
-    console = Console(stderr=True)
-    columns = (TextColumn("training"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("training", total=steps, completed=step, text="")
-
-        def advance(loss: float, score: float) -> None:
-            best = f", best {score:.4f}" if math.isfinite(score) else ""
-            progress.update(bar, advance=1, text=f"loss {loss:.4f}{best}")
-
-        yield advance

@@ -23,6 +23,13 @@ class MotionBasis:
     deviation: Tensor  # (P,) m, root mean square of each coordinate over the data
     omega: Tensor  # (3V,), each vertex three times
 
+    @classmethod
+    def of(cls, basis: Tensor, omega: Tensor) -> MotionBasis:
+        """The directions that a `basis` (P, 3V) was made of, for the same omega (V,)."""
+        weight = (omega / omega.sum()).repeat_interleave(3)
+        deviation = (basis.square() @ weight).sqrt()
+        return cls(basis / deviation[:, None], deviation, weight)
+
     @property
     def basis(self) -> Tensor:
         """(P, 3V) m per unit of a coordinate that has unit mean square."""

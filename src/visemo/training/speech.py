@@ -21,9 +21,11 @@ from visemo.models.audio_encoder import STEP, AudioEncoderConfig, MelEncoder
 from visemo.models.checkpoint import save_model
 from visemo.models.speech_motion import SpeechMotion, SpeechMotionConfig
 from visemo.training.corpus import Corpus, Recording, thin
+from visemo.training.distributed import World, join
 from visemo.training.hearing import Hearing, at_tempo, frames_between
 from visemo.training.loop import Plan, choose_device, cosine, fit, open_run
 from visemo.training.pca import MotionBasis, principal_motion
+from visemo.training.start import hear_as, start_from
 from visemo.types import VisemoError
 from visemo.units import FPS, MM_PER_M, SAMPLE_RATE
 
@@ -43,7 +45,8 @@ class SpeechRecipe:
     steps, horizon : optimiser steps, and the step at which the falling learning rate reaches its
         floor (0 keeps it constant); apart, so that a run can be stopped early or prolonged
     rate, warmup, clip : learning rate, steps of its rise, largest gradient norm (0: any)
-    batch, window : windows per step and their frames; window 0 takes one whole sequence per step
+    batch, window : windows per step and their frames; window 0 takes one whole sequence per step. Of several
+        processes each takes as many, so that two of them learn what one learns from the doubled batch
     context : frames of sound before a window that the encoder hears
     basis_size : coordinates of the corpus' motion basis that are predicted; 0 predicts vertices
     lips : weight of the lip vertices in that basis (eyes and brows 2, rest 1)
@@ -58,7 +61,9 @@ class SpeechRecipe:
     uniform_style : share of windows with the mean of all speakers' styles, for voices never met
     encoder : settings of AudioEncoderConfig that differ from its own defaults
     half : let the encoder multiply in bfloat16 while it learns: twice as fast where the processor can, slower elsewhere
-    pretrained : folder or name of a published wav2vec 2.0; empty starts it at random
+    pretrained : what the encoder begins as: folder or name of a published wav2vec 2.0, or for a mel encoder a model
+        ("default", a folder, a run) on whatever face; empty starts it at random
+    start : run or model folder whose speech model this one begins as, its motion basis included; empty for none
     validate_takes : held-out sequences that a validation decodes, free-running and whole
     """
 
@@ -83,6 +88,7 @@ class SpeechRecipe:
     encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "wav2vec2"})
     half: bool = False
     pretrained: str = ""
+    start: str = ""
     split: str = "faceformer"
     validate_every: int = 200
     validate_takes: int = 24
@@ -138,18 +144,18 @@ def train_speech(
     VisemoError
         for data of another face or without speech, and as `open_run` and `fit`
     """
-    corpus = Corpus(data, face, recipe.split)
-    where = choose_device(device)
-    settings = {"kind": "speech", "recipe": asdict(recipe), "data": corpus.facts}
-    run = open_run(run, settings, resume)
-    torch.manual_seed(recipe.seed)
-    task = (WindowTask if recipe.window else SequenceTask)(recipe, corpus, where)
-    plan = Plan(
-        recipe.steps, recipe.validate_every, recipe.save_every, recipe.patience, recipe.clip, recipe.seed,
-        recipe.tensorboard,
-    )  # fmt: skip
-    with _threads(1 if recipe.window else torch.get_num_threads()):
-        return fit(task, run, plan)
+    with join(choose_device(device)) as world:
+        corpus = Corpus(data, face, recipe.split)
+        settings = {"kind": "speech", "recipe": asdict(recipe), "data": corpus.facts}
+        run = open_run(run, settings, resume, world)
+        torch.manual_seed(recipe.seed)
+        task = (WindowTask if recipe.window else SequenceTask)(recipe, corpus, world.device, world)
+        plan = Plan(
+            recipe.steps, recipe.validate_every, recipe.save_every, recipe.patience, recipe.clip, recipe.seed,
+            recipe.tensorboard,
+        )  # fmt: skip
+        with _threads(1 if recipe.window else torch.get_num_threads()):
+            return fit(task, run, plan, world)
 
 
 @contextmanager
@@ -166,8 +172,8 @@ def _threads(count: int) -> Iterator[None]:
 class _SpeechTask:
     """What both presets share: the network, validation, and the model folder."""
 
-    def __init__(self, recipe: SpeechRecipe, corpus: Corpus, device: torch.device) -> None:
-        self.recipe, self.corpus, self.device = recipe, corpus, device
+    def __init__(self, recipe: SpeechRecipe, corpus: Corpus, device: torch.device, world: World | None = None) -> None:
+        self.recipe, self.corpus, self.device, self.world = recipe, corpus, device, world or World()
         self.recordings = corpus.takes("train", "speech")
         held = corpus.takes("val", "speech")
         self.held = held[:: max(1, len(held) // recipe.validate_takes)][: recipe.validate_takes]
@@ -176,9 +182,12 @@ class _SpeechTask:
         if recipe.pretrained:
             from visemo.models.wav2vec2 import Wav2Vec2Encoder, load_pretrained
 
-            if not isinstance(self.model.audio_encoder, Wav2Vec2Encoder):
-                raise VisemoError("pretrained: got an encoder of kind mel, expected wav2vec2")
-            load_pretrained(self.model.audio_encoder, recipe.pretrained)
+            if isinstance(self.model.audio_encoder, Wav2Vec2Encoder):
+                load_pretrained(self.model.audio_encoder, recipe.pretrained)
+            else:
+                hear_as(self.model, recipe.pretrained)
+        if recipe.start:
+            start_from(self.model, recipe.start)
         self.model.to(device)
         learned = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=recipe.rate)
@@ -202,18 +211,22 @@ class _SpeechTask:
         return recipe.rate * (cosine(step, recipe.horizon, recipe.warmup) if recipe.horizon else 1.0)
 
     def validate(self) -> dict[str, float]:
-        """Free-running lip vertex error (mm) over whole held-out sequences."""
+        """Free-running lip vertex error (mm) over whole held-out sequences, as `_heard`."""
         weight, bias = self.model.output_basis()
         lips = self.lips.to(self.device)
         weight, bias = weight[:, lips].flatten(1), bias[lips].flatten()
         errors = []
-        for recording in self.held:
-            samples = torch.from_numpy(recording.audio().samples).to(self.device)
-            latents = self.model.latents(samples, self.style(recording), recording.frames)
+        for number, recording in enumerate(self.held):
+            samples = self._heard(recording, number)
+            latents = self.model.latents(samples.to(self.device), self.style(recording), recording.frames)
             spoken = (latents @ weight + bias).view(len(latents), -1, 3).cpu().numpy()
             truth = np.asarray(recording.motion()[:, self.lips.numpy()], np.float32)
             errors.append(lve(spoken, truth, np.arange(len(lips), dtype=np.int32)))
         return {"score": float(np.mean(errors))}
+
+    def _heard(self, recording: Recording, number: int) -> Tensor:
+        """(S,) the sound of the held-out take `number`, as it was recorded."""
+        return torch.from_numpy(recording.audio().samples)
 
     def style(self, recording: Recording | None = None) -> Tensor:
         """One-hot style of a training speaker, the mean of all styles for anybody else."""
@@ -229,11 +242,12 @@ class _SpeechTask:
 
 
 class SequenceTask(_SpeechTask):
-    """As published: one whole sequence per step, mean squared error on vertices in metres."""
+    """As published: one whole sequence per step (and process), mean squared error on vertices in metres."""
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        random = np.random.default_rng([self.recipe.seed, step // len(self.recordings)])  # an order per epoch
-        recording = self.recordings[random.permutation(len(self.recordings))[step % len(self.recordings)]]
+        epoch, place = divmod(step * self.world.size + self.world.rank, len(self.recordings))
+        random = np.random.default_rng([self.recipe.seed, epoch])  # an order per epoch
+        recording = self.recordings[random.permutation(len(self.recordings))[place]]
         frames = min(recording.frames, self.model.config.max_frames)
         truth = torch.from_numpy(np.array(recording.motion()[:frames])).float().to(self.device)
         samples = recording.audio().samples[: round(frames / FPS * SAMPLE_RATE)]
@@ -244,22 +258,24 @@ class SequenceTask(_SpeechTask):
 
 
 class WindowTask(_SpeechTask):
-    """Random windows in the coordinates of the corpus' own motion basis, kept in memory."""
+    """Random windows in the coordinates of the corpus' own motion basis, kept in memory.
 
-    def __init__(self, recipe: SpeechRecipe, corpus: Corpus, device: torch.device) -> None:
-        super().__init__(recipe, corpus, device)
+    Of several processes the first one finds the basis and the coordinates, for all. Each keeps the sounds, and the
+    versions of them that it has heard.
+    """
+
+    def __init__(self, recipe: SpeechRecipe, corpus: Corpus, device: torch.device, world: World | None = None) -> None:
+        super().__init__(recipe, corpus, device, world)
         if not isinstance(self.model.audio_encoder, MelEncoder):  # others judge a window as if it were a clip
             raise VisemoError(f"encoder: got {recipe.encoder} with windows, expected kind mel; use window 0")
         self.encoder = self.model.audio_encoder
-        motion = self._motion_basis()
+        motion, self.targets = self.world.once(self._coordinates)
         self.model.motion_basis.copy_(motion.basis)
         upper, lower = torch.from_numpy(corpus.face.lip_pairs.astype(np.int64)).T
         shapes, template = motion.basis.unflatten(1, (-1, 3)), torch.from_numpy(corpus.face.template)
         self.lips_apart = (shapes[:, upper] - shapes[:, lower]).flatten(1).to(device)  # (P, 3N) m
         self.lips_at_rest = (template[upper] - template[lower]).flatten().to(device)
         self.variance = (motion.deviation * MM_PER_M).square().to(device)  # (P,) mm^2 of a unit of each coordinate
-        dual = motion.dual
-        self.targets = [torch.cat([b.flatten(1) @ dual for b in r.blocks()]) for r in self.recordings]
         self.sounds = [self._sound(r) for r in self.recordings]
         if self.encoder.acoustic is not None:
             self.encoder.acoustic.measure(self.sounds)
@@ -272,9 +288,17 @@ class WindowTask(_SpeechTask):
         self.drawers = ThreadPoolExecutor(AHEAD)
         self.next_batches: dict[int, Future] = {}
 
+    def _coordinates(self) -> tuple[MotionBasis, list[Tensor]]:
+        """The motion basis, and every take (T, P) in it."""
+        motion = self._motion_basis()
+        dual = motion.dual
+        return motion, [torch.cat([b.flatten(1) @ dual for b in r.blocks()]) for r in self.recordings]
+
     def _motion_basis(self) -> MotionBasis:
         face = self.corpus.face
         omega = torch.from_numpy(vertex_weights(face.regions, len(face.template), lips=self.recipe.lips))
+        if self.recipe.start:
+            return MotionBasis.of(self.model.motion_basis.cpu(), omega)
         stride = thin(self.recordings, 12_000)
         size = self.recipe.basis_size
         motion = principal_motion(
@@ -288,7 +312,18 @@ class WindowTask(_SpeechTask):
 
     def _sound(self, recording: Recording) -> Tensor:
         """The whole take at the level that the encoder expects."""
-        return self.encoder.normalise(torch.from_numpy(recording.audio().samples)[None])[0]
+        return self._normalised(torch.from_numpy(recording.audio().samples))
+
+    def _normalised(self, samples: Tensor) -> Tensor:
+        return self.encoder.normalise(samples[None])[0]
+
+    def _heard(self, recording: Recording, number: int) -> Tensor:
+        """Every second held-out take comes from elsewhere, so that the best model is one that hears well there too."""
+        samples = super()._heard(recording, number)
+        if number % 2 == 0:
+            return samples
+        random = np.random.default_rng([self.recipe.seed, number])
+        return self.recipe.hearing.hear(samples, random, self.sounds)
 
     def _labels(self, recording: Recording) -> Tensor:
         """(T,) index of the phone heard at each frame."""
@@ -302,11 +337,13 @@ class WindowTask(_SpeechTask):
         heard, targets, labels, valid, style = self._drawn(step)
         recipe = self.recipe
         encoder = self.encoder
+        counts = torch.stack([valid.sum(), valid[:, 1:].sum(), (labels != UNNAMED).sum()])
+        frames, moves, named = self.world.mean(counts)  # of what all windows of a step hold, this process' share
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.half):
             features = encoder.understand(heard, 0, recipe.context + recipe.window)[:, recipe.context :]
         spoken = self.model.unroll(features, style)
-        position = self._mean_square(spoken - targets, valid)
-        velocity = self._mean_square((spoken - targets).diff(dim=1), valid[:, 1:])
+        position = self._squares(spoken - targets, valid) / frames
+        velocity = self._squares((spoken - targets).diff(dim=1), valid[:, 1:]) / moves
         losses = {"position_mm2": position, "velocity_mm2": velocity}
         loss = position + recipe.velocity * velocity
         if recipe.gap:
@@ -314,10 +351,10 @@ class WindowTask(_SpeechTask):
             ratio = torch.log((self._lip_gap(spoken) + GAP_FLOOR) / (wanted + GAP_FLOOR))
             open_lips = (wanted < SHUT) & (ratio > 0)  # a viewer sees a /p/ that stays open, not a /k/ that closes
             price = 1 + (recipe.closure - 1) * open_lips
-            losses["gap"] = (price * ratio.square() * valid).sum() / valid.sum()
+            losses["gap"] = (price * ratio.square() * valid).sum() / frames
             loss = loss + recipe.gap * losses["gap"]
         if recipe.phones:
-            named = (labels != UNNAMED).sum().clamp(min=1)  # a batch of captured talk has no names at all
+            named = named.clamp(min=1 / self.world.size)  # a batch of captured talk has no names at all
             logits = encoder.phone_logits(features).flatten(0, 1)
             naming = F.cross_entropy(logits, labels.flatten(), ignore_index=UNNAMED, reduction="sum") / named
             losses["phones"] = naming
@@ -329,9 +366,10 @@ class WindowTask(_SpeechTask):
         apart = (coordinates @ self.lips_apart + self.lips_at_rest).unflatten(-1, (-1, 3)) * MM_PER_M
         return (apart.square().sum(dim=-1) + 1e-4).sqrt().mean(dim=-1)  # smooth where they touch
 
-    def _mean_square(self, error: Tensor, valid: Tensor) -> Tensor:
-        """Omega-weighted mean square displacement, mm^2, of an error (B, T, P) in coordinates."""
-        return ((error.square() @ self.variance) * valid).sum() / valid.sum()
+    def _squares(self, error: Tensor, valid: Tensor) -> Tensor:
+        """Sum over valid frames of the omega-weighted mean square displacement, mm^2, of an error (B, T, P) in
+        coordinates."""
+        return ((error.square() @ self.variance) * valid).sum()
 
     def _drawn(self, step: int) -> tuple[Tensor, ...]:
         """The batch of a step, which a thread has drawn while earlier steps were computed, if all went in order."""
@@ -340,42 +378,55 @@ class WindowTask(_SpeechTask):
         return tuple(column.to(self.device) for column in self.next_batches[step].result())
 
     def _batch(self, step: int) -> tuple[Tensor, ...]:
-        """What is heard (B, steps, inputs), targets (B, T, P), phones (B, T), valid (B, T), style (B, n)."""
-        recipe = self.recipe
+        """What is heard (B, steps, inputs), targets (B, T, P), phones (B, T), valid (B, T), style (B, n).
+
+        The choices are made for the windows of all processes, the windows cut for this one alone.
+        """
+        recipe, share = self.recipe, self.world.share
         random = np.random.default_rng([recipe.seed, step])
-        windows = [
-            self._window(int(row), random) for row in random.choice(len(self.targets), recipe.batch, p=self.chance)
-        ]
-        heard, *rest = (torch.stack(column) for column in zip(*windows))
+        rows = random.choice(len(self.targets), recipe.batch * self.world.size, p=self.chance)
+        choices = [self._choose(int(row), random) for row in rows]
+        heard, *rest = (torch.stack(column) for column in zip(*(self._window(*choice) for choice in share(choices))))
         if self.encoder.acoustic is not None:
             # bands without colour, only loud or faint: what few voices teach by heart, phones teach for all
-            deaf = torch.from_numpy(random.random(len(heard)) < recipe.phonetic_share)
+            deaf = share(torch.from_numpy(random.random(len(rows)) < recipe.phonetic_share))
             bands = heard[deaf, :, : -self.encoder.acoustic.width].unflatten(2, (-1, self.encoder.config.bands))
             flat = bands.mean(dim=3, keepdim=True).expand_as(bands).flatten(2)
             heard[deaf, :, : -self.encoder.acoustic.width] = flat
         return heard, *rest
 
-    def _window(self, row: int, random: np.random.Generator) -> tuple[Tensor, ...]:
-        recipe, target = self.recipe, self.targets[row]
-        tempo, heard = self._version(row, int(random.integers(recipe.hearing.versions)))
-        places = max(1, int((len(target) - 1) / tempo - recipe.window) // GRID + 1)
+    def _choose(self, row: int, random: np.random.Generator) -> tuple[int, int, int, bool]:
+        """A window of a take: its row, which version, the frame where it begins, whether nobody's style."""
+        recipe = self.recipe
+        number = int(random.integers(recipe.hearing.versions))
+        tempo = recipe.hearing.tempo(self._chance(row, number))
+        places = max(1, int((len(self.targets[row]) - 1) / tempo - recipe.window) // GRID + 1)
         start = GRID * int(random.integers(places))
+        return row, number, start, random.random() < recipe.uniform_style
+
+    def _window(self, row: int, number: int, start: int, uniform: bool) -> tuple[Tensor, ...]:
+        recipe, target = self.recipe, self.targets[row]
+        tempo, heard = self._version(row, number)
         at = tempo * (start + np.arange(recipe.window))
         step = round(start / (FPS * STEP))
         nearest = np.rint(at).astype(np.int64).clip(0, len(target) - 1)
         labels = self.labels[row][nearest] if self.labels else torch.zeros(recipe.window)
         valid = torch.from_numpy(at <= len(target) - 1)
-        style = self.style(None if random.random() < recipe.uniform_style else self.recordings[row])
+        style = self.style(None if uniform else self.recordings[row])
         return heard[step : step + self.steps].float(), frames_between(target, at), labels, valid, style.cpu()
+
+    def _chance(self, row: int, number: int) -> np.random.Generator:
+        """What is drawn for a version of a take: its tempo first."""
+        return np.random.default_rng([self.recipe.seed, row, number])
 
     def _version(self, row: int, number: int) -> tuple[float, Tensor]:
         """A take as it is heard one of several ways: its tempo, and what the encoder hears (steps, inputs) float16,
         from `context` frames before its beginning on."""
         if (row, number) not in self.versions:
             recipe = self.recipe
-            random = np.random.default_rng([recipe.seed, row, number])
+            random = self._chance(row, number)
             tempo = recipe.hearing.tempo(random)
-            sound = recipe.hearing.hear(at_tempo(self.sounds[row], tempo), random, self.sounds)
+            sound = recipe.hearing.hear(at_tempo(self.sounds[row], tempo), random, self.sounds, self._normalised)
             before, after = (round(frames / FPS * SAMPLE_RATE) for frames in (recipe.context, recipe.window))
             frames = recipe.context + max(recipe.window, int(len(sound) / SAMPLE_RATE * FPS)) + GRID
             heard = self.encoder.hear(F.pad(sound, (before, after))[None], 0, frames)

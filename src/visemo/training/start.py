@@ -1,0 +1,76 @@
+"""Go on from a speech model that was trained before: on other data, or heard otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from visemo.models.checkpoint import find_model, load_parts
+from visemo.models.speech_motion import SpeechMotion
+from visemo.types import VisemoError
+
+STYLES = "obj_vector.weight"  # (D, n), a column for each training subject
+NAMES = "phones."  # the head that names phones, which other data may name otherwise
+
+
+def start_from(model: SpeechMotion, folder: Path | str) -> None:
+    """Give `model` the weights of the speech model in `folder`, a run or a model folder.
+
+    Subjects that the earlier model knew by the same name keep their style, the others begin with the mean of all.
+
+    Raises
+    ------
+    VisemoError
+        for a folder without a speech model, and one of another size or on other vertices
+    """
+    earlier = _speech_of("start", folder)
+    weights = earlier.state_dict()
+    style = weights[STYLES]
+    known = {name: style[:, n] for n, name in enumerate(earlier.config.subjects)}
+    weights[STYLES] = torch.stack([known.get(name, style.mean(dim=1)) for name in model.config.subjects], dim=1)
+    _fill("start", model, weights, folder, "encoder, basis_size and face")
+
+
+def hear_as(model: SpeechMotion, folder: Path | str) -> None:
+    """Give `model` the ears of the speech model in `folder` (a run, a model folder or an embedded model's name), and
+    nothing else of it: its face may be any other.
+
+    Raises
+    ------
+    VisemoError
+        for a folder without a speech model, and one whose encoder is of another size
+    """
+    _fill(
+        "pretrained",
+        model.audio_encoder,
+        _speech_of("pretrained", folder).audio_encoder.state_dict(),
+        folder,
+        "encoder",
+    )
+
+
+def _speech_of(setting: str, folder: Path | str) -> SpeechMotion:
+    run = Path(folder) / "model"
+    speech = load_parts(run if run.is_dir() else find_model(folder)).speech
+    if speech is None:
+        raise VisemoError(f"{setting}: got {folder} without a speech model, expected a run or model that has one")
+    return speech
+
+
+def _fill(setting: str, network: nn.Module, weights: dict[str, Tensor], folder: Path | str, same: str) -> None:
+    """Load `weights` into a network, but for the head that names phones where those are others."""
+    own = network.state_dict()
+    for key, value in own.items():
+        theirs = weights.get(key)
+        fits = theirs is not None and theirs.shape == value.shape
+        if not fits and NAMES in key:
+            weights[key] = value
+        elif not fits:
+            got = "nothing" if theirs is None else tuple(theirs.shape)
+            raise VisemoError(
+                f"{setting}: got {folder} with {got} for {key}, expected {tuple(value.shape)}; "
+                f"train with the {same} that it was trained with"
+            )
+    network.load_state_dict({key: weights[key] for key in own})
