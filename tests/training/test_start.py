@@ -80,6 +80,12 @@ def test_only_the_ears_are_taken_to_another_face(run, store, tiny_face):
         assert torch.equal(value, earlier[key] if key.startswith("audio_encoder") else fresh[key]), key
 
 
+def test_the_folder_says_what_went_before(run, store, tiny_face, tmp_path):
+    train_speech(replace(RECIPE, start=str(run), steps=1), [store], tiny_face, tmp_path / "more", device="cpu")
+    facts, before = (load_parts(folder / "model").config["training"]["speech"] for folder in (tmp_path / "more", run))
+    assert facts["start"] == before and facts["start"]["data"][0]["licence"] == "Apache-2.0" and facts["steps"] == 1
+
+
 def test_a_start_that_does_not_fit_is_refused(run, store, tiny_face, tmp_path):
     with pytest.raises(VisemoError, match=r"start: got .* for .*expected \(.*train with"):
         task(replace(RECIPE, start=str(run), basis_size=5), store, face=tiny_face)

@@ -179,15 +179,16 @@ class _SpeechTask:
         self.held = held[:: max(1, len(held) // recipe.validate_takes)][: recipe.validate_takes]
         self.phone_names = self._phone_names() if recipe.phones else ()
         self.model = SpeechMotion(self._config())
+        self.earlier: dict[str, Any] = {}  # how the model was trained that this one goes on from
         if recipe.pretrained:
             from visemo.models.wav2vec2 import Wav2Vec2Encoder, load_pretrained
 
             if isinstance(self.model.audio_encoder, Wav2Vec2Encoder):
                 load_pretrained(self.model.audio_encoder, recipe.pretrained)
             else:
-                hear_as(self.model, recipe.pretrained)
+                self.earlier["pretrained"] = hear_as(self.model, recipe.pretrained)
         if recipe.start:
-            start_from(self.model, recipe.start)
+            self.earlier["start"] = start_from(self.model, recipe.start)
         self.model.to(device)
         learned = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=recipe.rate)
@@ -237,7 +238,8 @@ class _SpeechTask:
         return torch.full((len(subjects),), 1.0 / len(subjects), device=self.device)
 
     def write(self, folder: Path, facts: Mapping[str, Any]) -> None:
-        training = {"speech": {**facts, "recipe": asdict(self.recipe), "data": self.corpus.facts}}
+        known = {"recipe": asdict(self.recipe), "data": self.corpus.facts, **self.earlier}
+        training = {"speech": {**facts, **known}}
         save_model(folder, self.corpus.face, speech=self.model, training=training)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,48 +16,46 @@ STYLES = "obj_vector.weight"  # (D, n), a column for each training subject
 NAMES = "phones."  # the head that names phones, which other data may name otherwise
 
 
-def start_from(model: SpeechMotion, folder: Path | str) -> None:
+def start_from(model: SpeechMotion, folder: Path | str) -> dict[str, Any]:
     """Give `model` the weights of the speech model in `folder`, a run or a model folder.
 
     Subjects that the earlier model knew by the same name keep their style, the others begin with the mean of all.
+    Returns how the earlier model was trained and on what, for the folder of the new one.
 
     Raises
     ------
     VisemoError
         for a folder without a speech model, and one of another size or on other vertices
     """
-    earlier = _speech_of("start", folder)
+    earlier, facts = _speech_of("start", folder)
     weights = earlier.state_dict()
     style = weights[STYLES]
     known = {name: style[:, n] for n, name in enumerate(earlier.config.subjects)}
     weights[STYLES] = torch.stack([known.get(name, style.mean(dim=1)) for name in model.config.subjects], dim=1)
     _fill("start", model, weights, folder, "encoder, basis_size and face")
+    return facts
 
 
-def hear_as(model: SpeechMotion, folder: Path | str) -> None:
+def hear_as(model: SpeechMotion, folder: Path | str) -> dict[str, Any]:
     """Give `model` the ears of the speech model in `folder` (a run, a model folder or an embedded model's name), and
-    nothing else of it: its face may be any other.
+    nothing else of it: its face may be any other. Returns how that model was trained and on what.
 
     Raises
     ------
     VisemoError
         for a folder without a speech model, and one whose encoder is of another size
     """
-    _fill(
-        "pretrained",
-        model.audio_encoder,
-        _speech_of("pretrained", folder).audio_encoder.state_dict(),
-        folder,
-        "encoder",
-    )
+    earlier, facts = _speech_of("pretrained", folder)
+    _fill("pretrained", model.audio_encoder, earlier.audio_encoder.state_dict(), folder, "encoder")
+    return facts
 
 
-def _speech_of(setting: str, folder: Path | str) -> SpeechMotion:
+def _speech_of(setting: str, folder: Path | str) -> tuple[SpeechMotion, dict[str, Any]]:
     run = Path(folder) / "model"
-    speech = load_parts(run if run.is_dir() else find_model(folder)).speech
-    if speech is None:
+    parts = load_parts(run if run.is_dir() else find_model(folder))
+    if parts.speech is None:
         raise VisemoError(f"{setting}: got {folder} without a speech model, expected a run or model that has one")
-    return speech
+    return parts.speech, parts.config["training"].get("speech", {})
 
 
 def _fill(setting: str, network: nn.Module, weights: dict[str, Tensor], folder: Path | str, same: str) -> None:
