@@ -40,18 +40,29 @@ def shape_map(face: Face, basis: FloatArray) -> tuple[FloatArray, FloatArray]:
     energy = shapes @ shapes.T
     ridge = RIDGE * np.trace(energy) / len(energy)
     weights = np.linalg.solve(energy + ridge * np.eye(len(energy)), shapes @ targets.T)
+    for own, row in _named(face.shapes, basis):  # shares between near-twins would not do for what is a shape itself
+        weights[:, row] = np.arange(len(shapes)) == own
     left = (targets - weights.T @ shapes).reshape(basis.shape)
     residual = MM_PER_M * np.sqrt((left**2).sum(axis=2).mean(axis=1))
     return weights.astype(np.float32), residual.astype(np.float32)
+
+
+def _named(shapes: FloatArray, basis: FloatArray) -> list[tuple[int, int]]:
+    """(shape, blendshape) wherever a blendshape is one of the face's shapes, which repeat in their own order."""
+    rows = range(len(basis)) if len(basis) % len(shapes) == 0 else ()
+    return [(row % len(shapes), row) for row in rows if np.array_equal(basis[row], shapes[row % len(shapes)])]
 
 
 def part_bases(face: Face, basis: FloatArray) -> dict[str, FloatArray]:
     """The blendshapes (K, V, 3) m continued to each attached part: part name -> (K, P, 3) float32 m.
 
     Part vertices = part.vertices + w @ part_bases[name], for the same weights w that move the face.
-    Raises VisemoError as `shape_map` does, unless the face has no parts.
+    On a face without named shapes its parts stay where they are. Raises VisemoError as `shape_map` does, unless
+    the face has no parts.
     """
     if not face.parts:
         return {}
+    if not face.shape_names:
+        return {part.name: np.zeros((len(basis), *part.vertices.shape), np.float32) for part in face.parts}
     weights, _ = shape_map(face, basis)
     return {part.name: np.einsum("mk,mpc->kpc", weights, part.shapes) for part in face.parts}
