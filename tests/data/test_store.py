@@ -107,6 +107,11 @@ def test_more_takes_than_open_maps(store, monkeypatch):
     for id in ("ann_s", "ann_e", "bob_s", "bob_e", "ann_s"):
         assert store.motion(id).shape[1:] == (VERTICES, 3)
     assert len(store._maps) == 2
+    monkeypatch.setattr(type(store), "OPEN_BYTES", 700)  # a speech take has 600 bytes, an expression take 360
+    for id in ("bob_s", "ann_e", "bob_e"):
+        store.motion(id)
+    assert list(store._maps) == ["bob_e"]
+    assert store._mapped == sum(map.nbytes for map in store._maps.values())
 
 
 def test_resampling_keeps_times():

@@ -80,6 +80,15 @@ def test_only_the_ears_are_taken_to_another_face(run, store, tiny_face):
         assert torch.equal(value, earlier[key] if key.startswith("audio_encoder") else fresh[key]), key
 
 
+def test_frozen_ears_stay_what_they_were(run, store, tiny_face, tmp_path):
+    recipe = replace(RECIPE, start=str(run), freeze=True)
+    train_speech(recipe, [store], tiny_face, tmp_path / "more", device="cpu")
+    last = torch.load(tmp_path / "more" / "checkpoint.pt", weights_only=True)["model"]
+    before = load_parts(run / "model").speech.state_dict()
+    moved = {key for key, value in last.items() if not torch.allclose(value, before[key], rtol=1e-5)}
+    assert moved and not any(key.startswith("audio_encoder") for key in moved)
+
+
 def test_the_folder_says_what_went_before(run, store, tiny_face, tmp_path):
     train_speech(replace(RECIPE, start=str(run), steps=1), [store], tiny_face, tmp_path / "more", device="cpu")
     facts, before = (load_parts(folder / "model").config["training"]["speech"] for folder in (tmp_path / "more", run))

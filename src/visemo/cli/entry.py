@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ import tyro
 
 from visemo.cli.about import Benchmark, Evaluate, Info
 from visemo.cli.animate import Animate, Demo, Edit, Render
-from visemo.cli.train import Assemble, Prepare, Train
+from visemo.cli.data import Doctor, Fetch, Prepare
+from visemo.cli.register import Register
+from visemo.cli.train import Assemble, Train
 from visemo.cli.verb import Verb, say
 from visemo.types import VisemoError
 
@@ -22,7 +25,10 @@ VERBS: dict[str, type[Verb]] = {
     "animate": Animate,
     "edit": Edit,
     "render": Render,
+    "doctor": Doctor,
+    "fetch": Fetch,
     "prepare": Prepare,
+    "register": Register,
     "train": Train,
     "assemble": Assemble,
     "evaluate": Evaluate,
@@ -55,11 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except VisemoError as error:
-        return _refuse(str(error))
+        return _refuse(str(error), words)
     except OSError as error:  # a full disk, a file that vanished: the machine's refusal, not a bug
-        return _refuse(f"{error.filename or 'file'}: {error.strerror or error}; check the path and the disk")
+        return _refuse(f"{error.filename or 'file'}: {error.strerror or error}; check the path and the disk", words)
     except KeyboardInterrupt:
-        return _refuse("interrupted") and 130
+        return _refuse("interrupted", words) and 130
 
 
 def _run(words: list[str]) -> int:
@@ -75,8 +81,13 @@ def _run(words: list[str]) -> int:
     return 0 if verb is None else verb.run()
 
 
-def _refuse(message: str) -> int:
-    """One line on stderr, whatever the message holds."""
+def _refuse(message: str, words: list[str]) -> int:
+    """One line on stderr, whatever the message holds, and from one of several processes that train together."""
+    if words[:1] == ["train"] and "WORLD_SIZE" in os.environ:
+        from visemo.training.distributed import spoken_for
+
+        if spoken_for():
+            return 2
     sys.stderr.write("visemo: " + " ".join(message.split()) + "\n")
     return 2
 

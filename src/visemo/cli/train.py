@@ -1,4 +1,4 @@
-"""The verbs that make data and models: prepare, train, assemble."""
+"""The verbs that make models: train, assemble."""
 
 from __future__ import annotations
 
@@ -21,64 +21,12 @@ RunFolder = Annotated[Path, arg(aliases=("-o",), metavar="RUN")]
 
 
 @dataclass(frozen=True)
-class Prepare(Verb):
-    """Make a store of training data: `planted` writes a synthetic corpus whose truth is known, `captures` puts captured
-    talk (NAME.npz or NAME.csv of curves beside NAME.wav) on the face."""
-
-    source: Positional[Literal["planted", "captures"]]
-    """what to prepare"""
-    out: Annotated[Path, arg(aliases=("-o",), metavar="STORE")]
-    """folder of the store, which must not exist or be empty"""
-    src: Annotated[Positional[Path | None], arg(metavar="SRC")] = None
-    """folder of the captures"""
-    face: FaceName = "builtin"
-    """the face that the data are put on"""
-    minutes: float = 60.0
-    """speech in all"""
-    subjects: int = 12
-    """speakers, each with shapes and a style of its own"""
-    takes: int = 3
-    """takes of every expression by every subject"""
-    seed: int = 0
-    """of everything random; the same seed and voices give the same bytes"""
-    tiny: bool = False
-    """a corpus of seconds that needs no speech engine; the numbers above do not count then"""
-
-    examples: ClassVar[tuple[str, ...]] = (
-        "visemo prepare planted --minutes 60 -o stores/planted",
-        "visemo prepare captures recordings/ -o stores/captured",
-    )
-
-    def run(self) -> int:
-        from visemo.data.planted import PlantedConfig, make_planted
-        from visemo.data.recorded import make_recorded
-        from visemo.face.library import load_face
-        from visemo.render.progress import progress_bar
-
-        if (self.src is None) != (self.source == "planted"):
-            raise VisemoError(
-                f"prepare {self.source}: got SRC {self.src}, expected a folder of captures, and none for planted"
-            )
-        if not self.out.parent.is_dir():
-            raise VisemoError(f"{self.out}: got no folder {self.out.parent}, expected an existing one; create it first")
-        face = load_face(self.face)
-        with progress_bar(f"preparing {self.out.name}") as done:
-            if self.src is not None:
-                store, silent = make_recorded(self.out, self.src, face, lambda made, total: done(made / total))
-            else:
-                config = PlantedConfig.tiny() if self.tiny else self.config(PlantedConfig)
-                store, silent = make_planted(self.out, config, face, lambda made, total: done(made / total)), ()
-        passed = f"; passed over {len(silent)} without sound, such as {silent[0].name}" if silent else ""
-        say(f"{self.out}: {len(store.sequences)} takes{passed}")
-        return 0
-
-    def config(self, kind: type) -> Any:
-        return kind(seed=self.seed, minutes=self.minutes, subjects=self.subjects, takes=self.takes)
-
-
-@dataclass(frozen=True)
 class Train(Verb):
-    """Train one part of a model; `visemo train fusion --help` also lists what else can be set."""
+    """Train one part of a model; `visemo train fusion --help` also lists what else can be set.
+
+    Several processes or GPUs: `torchrun --nproc-per-node 2 -m visemo train fusion ...`. --batch counts for each of
+    them, so two learn what one learns from the doubled --batch; a run is resumed with as many as it began with.
+    """
 
     part: Positional[Literal["speech", "fusion"]]
     """which of the two networks"""
@@ -117,6 +65,7 @@ class Train(Verb):
 
     def run(self) -> int:
         from visemo.face.library import load_face
+        from visemo.training.distributed import first_process
         from visemo.training.recipes import FusionRecipe, SpeechRecipe, train_fusion, train_speech
 
         if not self.data:
@@ -129,7 +78,8 @@ class Train(Verb):
         given = self.settings if self.steps is None else (("steps", str(self.steps)), *self.settings)
         recipe = with_settings(getattr(recipe_kind, self.preset)(), given)
         result = train(recipe, self.data, load_face(self.face), self.out, resume=self.resume, device=self.device)
-        say(f"{self.out}: score {result['score']:.4g} at step {result['step']:.0f}")
+        if first_process():
+            say(f"{self.out}: score {result['score']:.4g} at step {result['step']:.0f}")
         return 0
 
 

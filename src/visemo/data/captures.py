@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +26,14 @@ Translation = Mapping[str, Sequence[tuple[str, float]]]
 
 @dataclass(frozen=True, eq=False)
 class Capture:
-    """`weights` (T, 52) float32, 0..1, in the order of ARKIT_NAMES; frame k shows the time k / fps."""
+    """`weights` (T, 52) float32, 0..1, in the order of ARKIT_NAMES; frame k shows the time k / fps.
+
+    `label` is what the file itself says it shows, empty where it says nothing.
+    """
 
     weights: FloatArray
     fps: float
+    label: str = ""
 
 
 def read_capture(path: Path | str, translation: Translation | None = None) -> Capture:
@@ -37,26 +41,27 @@ def read_capture(path: Path | str, translation: Translation | None = None) -> Ca
 
     Parameters
     ----------
-    path : `.csv` of the Live Link Face app, or `.npz` with `names` (n,), `weights` (T, n) and `time` (T,) s or `fps`.
+    path : `.csv` of the Live Link Face app, or `.npz` with `names` (n,), `weights` (T, n) and `time` (T,) s or `fps`,
+        and perhaps a `label`.
     translation : for curves that are not ARKit's: what each is in ARKit or ICT names, and how much of it.
 
     Raises VisemoError for a file that is neither, for curves that are not finite or lie outside 0..1, for names of
     which none is known, and for time that does not grow.
     """
-    path = Path(path)
+    path, label = Path(path), ""
     if not path.is_file():
         raise VisemoError(f"{path}: got no such file, expected a capture")
     if path.suffix == ".csv":
         names, values, time = _app_file(path)
     elif path.suffix == ".npz":
-        names, values, time = _arrays(path)
+        names, values, time, label = _arrays(path)
     else:
         raise VisemoError(f"{path}: got suffix {path.suffix!r}, expected .csv of Live Link Face or .npz")
     if len(values) == 0 or not np.isfinite(values).all() or values.min() < 1 - MOST or values.max() > MOST:
         raise VisemoError(f"{path}: got {len(values)} frames with curves outside 0..1, expected finite curves of 0..1")
     if len(time) != len(values) or not (np.diff(time) > 0).all():
         raise VisemoError(f"{path}: got {len(time)} times for {len(values)} frames, expected one each, growing")
-    return _even(_to_arkit(path, names, values, translation), time)
+    return replace(_even(_to_arkit(path, names, values, translation), time), label=label)
 
 
 def read_translation(path: Path | str) -> Translation:
@@ -112,17 +117,19 @@ def _even(weights: FloatArray, time: np.ndarray) -> Capture:
     return Capture(even.astype(np.float32), fps)
 
 
-def _arrays(path: Path) -> tuple[list[str], FloatArray, np.ndarray]:
+def _arrays(path: Path) -> tuple[list[str], FloatArray, np.ndarray, str]:
     try:
         with np.load(path, allow_pickle=False) as data:
             values = np.asarray(data["weights"], np.float32)
             names = [str(name) for name in data["names"]]
             time = data["time"] if "time" in data.files else np.arange(len(values)) / float(data["fps"])
+            label = str(data["label"]).strip() if "label" in data.files else ""
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise VisemoError(f"{path}: got no capture ({error}), expected names, weights, and time or fps") from error
     if values.ndim != 2 or values.shape[1] > len(names):
         raise VisemoError(f"{path}: got weights {values.shape} for {len(names)} names, expected a name for each column")
-    return names[: values.shape[1]], values, np.asarray(time, np.float64)  # more names are of angles, kept elsewhere
+    curves = names[: values.shape[1]]  # more names are of angles, kept elsewhere
+    return curves, values, np.asarray(time, np.float64), label
 
 
 def _app_file(path: Path) -> tuple[list[str], FloatArray, np.ndarray]:

@@ -18,6 +18,21 @@ VOCASET_TRAIN = (
 VOCASET_VAL = ("FaceTalk_170811_03275_TA", "FaceTalk_170908_03277_TA")
 VOCASET_TEST = ("FaceTalk_170809_00138_TA", "FaceTalk_170731_00024_TA")
 
+# the same people by the names that CoMA and Florence 4D have for them
+COMA_SUBJECTS = {
+    "COMA_CH01": "FaceTalk_170725_00137_TA", "COMA_CH02": "FaceTalk_170728_03272_TA",
+    "COMA_CH03": "FaceTalk_170731_00024_TA", "COMA_CH04": "FaceTalk_170809_00138_TA",
+    "COMA_CH05": "FaceTalk_170811_03274_TA", "COMA_CH06": "FaceTalk_170811_03275_TA",
+    "COMA_CH07": "FaceTalk_170904_00128_TA", "COMA_CH08": "FaceTalk_170904_03276_TA",
+    "COMA_CH09": "FaceTalk_170908_03277_TA", "COMA_CH10": "FaceTalk_170912_03278_TA",
+    "COMA_CH11": "FaceTalk_170913_03279_TA", "COMA_CH12": "FaceTalk_170915_00223_TA",
+}  # fmt: skip
+
+
+def subject_of(identity: str) -> str:
+    """Who a Florence 4D identity is: a speaker of VOCASET ("CH05" and "COMA_CH05" are one), or nobody else."""
+    return COMA_SUBJECTS.get(identity if identity.startswith("COMA_") else f"COMA_{identity}", identity)
+
 
 def by_subject(takes: Iterable[Take], train: Iterable[str], val: Iterable[str], test: Iterable[str]) -> Split:
     """All takes of the named subjects. Raises VisemoError when a subject stands in two parts."""
@@ -42,6 +57,18 @@ def vocaset_splits(takes: Iterable[Take]) -> dict[str, Split]:
         "faceformer": by_subject(late, VOCASET_TRAIN, VOCASET_VAL, VOCASET_TEST),
         "paper": by_subject(takes, VOCASET_TRAIN, VOCASET_VAL[1:], (*VOCASET_TEST, moved)),
     }
+
+
+def shared_splits(takes: Iterable[Take]) -> dict[str, Split]:
+    """The divisions of VOCASET for any data set that shares people with it: whoever is no speaker of it trains.
+
+    `heldout` is `faceformer` by the name that every store has.
+    """
+    takes = tuple(takes)
+    speakers = {*VOCASET_TRAIN, *VOCASET_VAL, *VOCASET_TEST}
+    others = tuple(take.id for take in takes if take.subject not in speakers)
+    splits = {name: {**parts, "train": (*parts["train"], *others)} for name, parts in vocaset_splits(takes).items()}
+    return {"heldout": splits["faceformer"], **splits}
 
 
 def numbered_splits(takes: Iterable[Take], subjects: tuple[str, ...]) -> dict[str, Split]:

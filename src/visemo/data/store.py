@@ -3,95 +3,76 @@
     DIR/manifest.json                    written last: a folder without it is no store
     DIR/subjects/<subject>.npy           (V, 3) float32 m, that subject's neutral
     DIR/subjects/<subject>.shapes.npy    (M, V, 3) float32 m, only where the truth is given as weights
-    DIR/takes/<id>.npy                   (T, V, 3) float16 m, displacement from the neutral; memory-mappable
+    DIR/takes/<id>.npy                   (T, V, 3) float16 or float32 m, displacement from the neutral; memory-mappable
     DIR/takes/<id>.wav                   16 kHz mono PCM16
     DIR/takes/<id>.phones.json           [[phone, start s, end s], ...]
+    DIR/transfer.npz                     only where a registration carried the motion over: which points of the source
     DIR/truth/<id>.<name>.npy            (T, M) float32 weights of the subject's shapes, or (T, V, 3) m
 
 Frame k of a take shows the time k / fps. Motion is kept at its native rate and resampled when loaded.
+While a store is being written, `journal.jsonl` lists the takes that are finished, so that writing can go on later.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from visemo.data.frames import half, resample, worn_frames
+from visemo.data.frames import frames_after_resampling, frames_at, resample, worn_frames
+from visemo.data.store_writer import StoreWriter
+from visemo.data.takes import (
+    KINDS,
+    MANIFEST,
+    SCHEMA,
+    SPLIT_PARTS,
+    TRANSFER,
+    Fused,
+    Pair,
+    Precision,
+    Segment,
+    Take,
+    take_of,
+)
 from visemo.face.face import Face
-from visemo.types import FloatArray, VisemoError, Waveform, check_array
+from visemo.types import FloatArray, VisemoError, Waveform
 from visemo.units import SAMPLE_RATE
 
-SCHEMA = "visemo.store/1"
-MANIFEST = "manifest.json"
-SPLIT_PARTS = ("train", "val", "test")
-
-KINDS = ("speech", "expression")
-
-
-class Segment(NamedTuple):
-    """One phone of a take: `name` in lower-case CMU letters (`pau` is silence), times in seconds."""
-
-    name: str
-    start: float
-    end: float
+__all__ = [
+    "KINDS", "MANIFEST", "SCHEMA", "SPLIT_PARTS", "TRANSFER", "Fused", "Pair", "Precision", "Segment", "Store",
+    "StoreWriter", "Take", "open_store",
+]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Take:
-    """What the manifest says about one sequence. `label` names an expression, `sentence` a text."""
+class _Header(NamedTuple):
+    """Where the frames of a file begin, and what one of them is."""
 
-    id: str
-    subject: str
-    kind: str
-    frames: int
-    fps: float
-    label: str = ""
-    sentence: str = ""
-    text: str = ""
-    voice: str = ""
-    truth: tuple[str, ...] = ()
-    notes: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        return self.frames / self.fps
-
-
-class Pair(NamedTuple):
-    """Two takes of one subject whose pure parts add up to a face that nobody recorded."""
-
-    speech: str
-    expression: str
-
-
-class Fused(NamedTuple):
-    """Truth of a pair: frame `expression_frames[t]` of the expression take is worn at speech frame t."""
-
-    expression_frames: NDArray[np.int64]  # (T,)
-    displacements: FloatArray  # (T, V, 3) m
+    begin: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
 
 
 class Store:
     """An opened store. Arrays are read when asked for; motion stays on disk until indexed."""
 
     OPEN_MAPS = 256  # each memory map holds a file descriptor
+    OPEN_BYTES = 1 << 30  # and its pages count as this process's memory for as long as it is open
 
     def __init__(self, folder: Path, manifest: dict[str, Any]):
         self.folder = folder
         self.manifest = manifest
-        self.sequences = tuple(_take(row) for row in manifest["sequences"])
+        self.sequences = tuple(take_of(row) for row in manifest["sequences"])
         self.subjects: tuple[str, ...] = tuple(manifest["subjects"])
         self.fps: float = manifest["fps"]
         self.pairs = tuple(Pair(*pair) for pair in manifest["pairs"])
         self._maps: OrderedDict[str, np.memmap] = OrderedDict()
+        self._mapped = 0
+        self._headers: dict[str, _Header] = {}
 
     @cached_property
     def _by_id(self) -> dict[str, Take]:
@@ -104,15 +85,51 @@ class Store:
         return self._by_id[id]
 
     def motion(self, id: str, fps: float | None = None) -> np.ndarray:
-        """Displacements (T, V, 3) m from the subject's neutral: the float16 memory map itself at the native
-        rate, a float32 array when `fps` asks for another."""
-        take = self.sequence(id)
+        """Displacements (T, V, 3) m from the subject's neutral: the memory map itself at the native rate, a view of
+        every n-th frame of it at an n-th of that rate, a float32 array when `fps` asks for any other."""
+        take, native = self.sequence(id), self._map(id)
+        skip = take.fps / fps if fps else 1.0
+        if skip >= 1 and skip.is_integer():  # what resampling would give, without reading what it leaves out
+            return native[:: int(skip)][: frames_after_resampling(len(native), skip, 1.0)]
+        return resample(native, take.fps, fps or take.fps)
+
+    def _map(self, id: str) -> np.memmap:
         if id not in self._maps:
             self._maps[id] = np.load(self.folder / "takes" / f"{id}.npy", mmap_mode="r")
-            if len(self._maps) > self.OPEN_MAPS:
-                self._maps.popitem(last=False)
+            self._mapped += self._maps[id].nbytes
+            while len(self._maps) > 1 and (len(self._maps) > self.OPEN_MAPS or self._mapped > self.OPEN_BYTES):
+                self._mapped -= self._maps.popitem(last=False)[1].nbytes
         self._maps.move_to_end(id)
-        return resample(self._maps[id], take.fps, fps or take.fps)
+        return self._maps[id]
+
+    def frames(self, id: str, chosen: np.ndarray, fps: float | None = None) -> np.ndarray:
+        """What `motion(id, fps)[chosen]` is, (n, V, 3), for scattered frames `chosen` (n,): read one by one.
+
+        A memory map would bring in megabytes around each of them. Raises VisemoError for a file that breaks off.
+        """
+        take = self.sequence(id)
+        position = np.clip(np.asarray(chosen) * (take.fps / (fps or take.fps)), 0, take.frames - 1)
+        low = position.astype(np.int64)
+        if (low == position).all():
+            return self._read(id, low)
+        both = self._read(id, np.stack([low, np.minimum(low + 1, take.frames - 1)], axis=1).ravel())
+        return frames_at(both, np.arange(len(low)) * 2 + (position - low))
+
+    def _read(self, id: str, rows: np.ndarray) -> np.ndarray:
+        """Native frames (n, V, 3) in the precision of the file."""
+        path = self.folder / "takes" / f"{id}.npy"
+        with path.open("rb", buffering=0) as file:
+            if id not in self._headers:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+                self._headers[id] = _Header(file.tell(), shape[1:], dtype)
+            begin, shape, dtype = self._headers[id]
+            frames = np.empty((len(rows), *shape), dtype)
+            for frame, row in zip(frames, rows.tolist()):
+                if os.preadv(file.fileno(), [frame.data], begin + row * frame.nbytes) != frame.nbytes:
+                    raise VisemoError(f"{path}: got a file that breaks off in frame {row}; prepare the data again")
+        return frames
 
     def truth(self, id: str, name: str) -> FloatArray:
         """Planted truth (T, V, 3) float32 m, `name` one of the take's own (speech_pure, expression_pure).
@@ -202,7 +219,8 @@ def open_store(folder: Path | str) -> Store:
     if not (folder / MANIFEST).exists():
         half = (folder / "takes").is_dir()
         got = "a half-written store" if half else "no manifest.json"
-        raise VisemoError(f"{folder}: got {got}, expected a finished store; delete it and prepare it again")
+        todo = "prepare it again, with the same words to go on where it stopped" if half else "prepare it first"
+        raise VisemoError(f"{folder}: got {got}, expected a finished store; {todo}")
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         schema = manifest["schema"]
@@ -217,154 +235,3 @@ def open_store(folder: Path | str) -> Store:
         if not path.exists():
             raise VisemoError(f"{folder}: got no {path.relative_to(folder)}, expected it; prepare the data again")
     return store
-
-
-def _take(row: dict[str, Any]) -> Take:
-    return Take(**{**row, "truth": tuple(row["truth"])})
-
-
-class StoreWriter:
-    """Writes a store; a context manager. The manifest appears only when everything else is in place, and
-    what was written is removed again if the block fails.
-
-    Parameters
-    ----------
-    folder : where the store goes: absent, or an empty folder.
-    face : the face whose topology every take has.
-    source : where the data come from, e.g. "planted".
-    fps : native frames per second.
-    licence : what the data may be used for.
-    generator : anything that identifies how the data were made (versions, seed, hash).
-    """
-
-    def __init__(
-        self,
-        folder: Path | str,
-        face: Face,
-        *,
-        source: str,
-        fps: float,
-        licence: str,
-        generator: Mapping[str, Any] | None = None,
-    ):
-        self.folder = Path(folder)
-        self._face = face
-        self._manifest: dict[str, Any] = {
-            "schema": SCHEMA,
-            "source": source,
-            "unit": "m",
-            "fps": fps,
-            "licence": licence,
-            "face": {"name": face.name, "topology": face.topology_hash, "vertices": len(face.template)},
-            "generator": dict(generator or {}),
-            "subjects": {},
-            "sequences": [],
-            "splits": {},
-            "pairs": [],
-        }
-        self._takes: dict[str, Take] = {}
-
-    def __enter__(self) -> StoreWriter:
-        _claim(self.folder)
-        for name in ("subjects", "takes", "truth"):
-            (self.folder / name).mkdir()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._remove()
-            return
-        from visemo.assets import atomic
-
-        self._manifest["sequences"] = [asdict(take) for take in self._takes.values()]
-        with atomic(self.folder / MANIFEST) as temporary:
-            temporary.write_text(json.dumps(self._manifest, indent=1))
-
-    def _remove(self) -> None:
-        import shutil
-
-        for name in ("subjects", "takes", "truth"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-
-    def add_subject(self, name: str, neutral: FloatArray, shapes: FloatArray | None = None, **notes: Any) -> None:
-        """Add a subject: its neutral (V, 3) float32 m and, for planted truth, its shapes (M, V, 3)."""
-        check_array(f"neutral of {name}", neutral, self._face.template.shape, np.float32)
-        if shapes is not None:
-            check_array(f"shapes of {name}", shapes, (None, *neutral.shape), np.float32)
-        np.save(self.folder / "subjects" / f"{name}.npy", neutral)
-        if shapes is not None:
-            np.save(self.folder / "subjects" / f"{name}.shapes.npy", shapes)
-        self._manifest["subjects"][name] = notes
-
-    def add_take(
-        self,
-        take: Take,
-        motion: np.ndarray,
-        audio: Waveform | None = None,
-        phones: tuple[Segment, ...] = (),
-        truth: Mapping[str, np.ndarray] | None = None,
-    ) -> None:
-        """Add one sequence: `motion` (T, V, 3) m from the subject's neutral, stored as float16; its truth by name.
-
-        Raises VisemoError for an unknown subject or kind, a repeated id, or arrays that do not fit the take.
-        """
-        self._check(take, motion, audio)
-        np.save(self.folder / "takes" / f"{take.id}.npy", half(motion))
-        if audio is not None:
-            import soundfile
-
-            path = self.folder / "takes" / f"{take.id}.wav"
-            soundfile.write(path, audio.samples, audio.sample_rate, subtype="PCM_16")
-        if phones:
-            rows = [[segment.name, round(segment.start, 5), round(segment.end, 5)] for segment in phones]
-            (self.folder / "takes" / f"{take.id}.phones.json").write_text(json.dumps(rows))
-        for name, array in (truth or {}).items():
-            np.save(self.folder / "truth" / f"{take.id}.{name}.npy", array)
-        row = {f.name: getattr(take, f.name) for f in fields(take)}
-        self._takes[take.id] = Take(**{**row, "truth": tuple(truth or ())})
-
-    def _check(self, take: Take, motion: np.ndarray, audio: Waveform | None) -> None:
-        want = (take.frames, len(self._face.template), 3)
-        if take.subject not in self._manifest["subjects"] or take.kind not in KINDS or take.id in self._takes:
-            raise VisemoError(
-                f"take {take.id}: got subject {take.subject!r} and kind {take.kind!r}, "
-                f"expected an added subject, a kind of {KINDS} and an id used once"
-            )
-        if motion.shape != want or not np.isfinite(motion).all():
-            raise VisemoError(f"take {take.id}: got motion of shape {motion.shape}, expected finite metres of {want}")
-        if audio is not None and audio.sample_rate != SAMPLE_RATE:
-            raise VisemoError(f"take {take.id}: got sound at {audio.sample_rate} Hz, expected {SAMPLE_RATE}")
-
-    @property
-    def takes(self) -> tuple[Take, ...]:
-        """The rows added so far, in order."""
-        return tuple(self._takes.values())
-
-    def add_split(self, name: str, parts: Mapping[str, tuple[str, ...]]) -> None:
-        """Name a division of the takes added so far. Raises VisemoError when parts overlap or name strangers."""
-        listed = [id for part in SPLIT_PARTS for id in parts[part]]
-        strangers = sorted(set(listed) - set(self._takes))
-        if strangers or len(listed) != len(set(listed)):
-            problem = f"unknown takes {strangers[:3]}" if strangers else "takes in two parts"
-            raise VisemoError(f"split {name}: got {problem}, expected disjoint parts of the takes added")
-        self._manifest["splits"][name] = {part: list(parts[part]) for part in SPLIT_PARTS}
-
-    def add_pairs(self, pairs: tuple[Pair, ...]) -> None:
-        """Name the (speech, expression) pairs whose sum is known. Raises VisemoError unless one subject's."""
-        for pair in pairs:
-            subjects = {self._takes[id].subject if id in self._takes else None for id in pair}
-            if len(subjects) != 1 or None in subjects:
-                raise VisemoError(f"pair {tuple(pair)}: got takes of {subjects}, expected two takes of one subject")
-        self._manifest["pairs"] = [list(pair) for pair in pairs]
-
-
-def _claim(folder: Path) -> None:
-    """Make the folder, refusing one that holds anything already."""
-    if (folder / MANIFEST).exists():
-        raise VisemoError(f"{folder}: got a folder with a finished store, expected a new one; choose another name")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise VisemoError(f"{folder}: got something that is not an empty folder, expected one; choose another name")
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise VisemoError(f"{folder}: cannot make this folder ({error.strerror}); choose another place") from error

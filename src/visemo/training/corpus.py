@@ -40,6 +40,10 @@ class Recording:
         """(T, V, 3) m at `FPS`: a float16 memory map, or float32 when the store has another rate."""
         return self.store.motion(self.take.id, FPS)
 
+    def pick(self, chosen: np.ndarray) -> np.ndarray:
+        """`motion()[chosen]` for scattered frames: nothing else is read."""
+        return self.store.frames(self.take.id, chosen, FPS)
+
     def truth(self, name: str) -> FloatArray:
         """Planted truth (T, V, 3) float32 m at the take's own rate."""
         return self.store.truth(self.take.id, name)

@@ -100,6 +100,6 @@ def _sample(recordings: Sequence[Recording], limit: int, seed: int) -> tuple[Ten
     for row, recording in enumerate(recordings):
         count = max(1, round(share * recording.frames))
         chosen = np.sort(random.choice(recording.frames, count, replace=False))
-        frames.append(torch.from_numpy(recording.motion()[chosen]).half())
+        frames.append(torch.from_numpy(recording.pick(chosen)).half())
         rows.append(torch.full((count,), row))
     return torch.cat(frames), torch.cat(rows)

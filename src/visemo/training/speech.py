@@ -63,6 +63,7 @@ class SpeechRecipe:
     half : let the encoder multiply in bfloat16 while it learns: twice as fast where the processor can, slower elsewhere
     pretrained : what the encoder begins as: folder or name of a published wav2vec 2.0, or for a mel encoder a model
         ("default", a folder, a run) on whatever face; empty starts it at random
+    freeze : leave the encoder as it began: minutes of talk teach how a face moves, not how to hear
     start : run or model folder whose speech model this one begins as, its motion basis included; empty for none
     validate_takes : held-out sequences that a validation decodes, free-running and whole
     """
@@ -88,6 +89,7 @@ class SpeechRecipe:
     encoder: dict[str, Any] = field(default_factory=lambda: {"kind": "wav2vec2"})
     half: bool = False
     pretrained: str = ""
+    freeze: bool = False
     start: str = ""
     split: str = "faceformer"
     validate_every: int = 200
@@ -189,6 +191,8 @@ class _SpeechTask:
                 self.earlier["pretrained"] = hear_as(self.model, recipe.pretrained)
         if recipe.start:
             self.earlier["start"] = start_from(self.model, recipe.start)
+        if recipe.freeze:
+            self.model.audio_encoder.requires_grad_(False)
         self.model.to(device)
         learned = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=recipe.rate)
