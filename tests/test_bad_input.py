@@ -80,7 +80,7 @@ CASES = {
     "unknown suffix": (ANIMATE + "-o {out}/t.gif", "got suffix '.gif', expected one of .mp4 .glb"),
     "no suffix": (ANIMATE + "-o {out}/t", "got suffix '', expected one of .mp4"),
     "unknown subject": (ANIMATE + "--subject zoe", "subject: got 'zoe', expected one of anna, ben"),
-    "unknown face": (ANIMATE + "--face nobody", "face: got 'nobody', expected builtin or a folder"),
+    "unknown face": (ANIMATE + "--face nobody", "face: got 'nobody', expected builtin, ict, a folder"),
     "unknown mode": (ANIMATE + "--mode both", "invalid choice 'both' for argument '--mode'"),
     "unknown device": (ANIMATE + "--device tpu", "invalid choice 'tpu'"),
     # numbers

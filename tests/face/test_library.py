@@ -88,8 +88,9 @@ def test_hashes_tell_geometry_from_topology(tiny_face):
 
 
 def test_unknown_names_are_refused_with_the_list(tmp_path, whole):
-    assert "'nobody', expected builtin or a folder" in refused("nobody")
+    assert "'nobody', expected builtin, ict, a folder written by save_face" in refused("nobody")
     (tmp_path / "file").write_text("x")
+    assert "got suffix '', expected builtin, ict" in refused(tmp_path / "file")
     with pytest.raises(VisemoError, match="cannot make that folder"):
         save_face(whole, tmp_path / "file")
     with pytest.raises(VisemoError, match="cannot make that folder"):

@@ -16,8 +16,8 @@ from visemo.cli.verb import (
     make_folder,
     outputs_of,
     parse_expression,
+    person_of,
     say,
-    template_of,
     write,
 )
 from visemo.types import VisemoError
@@ -25,13 +25,14 @@ from visemo.units import FPS
 
 if TYPE_CHECKING:
     from visemo.animation.animator import Animator
+    from visemo.face.face import Face
     from visemo.types import Animation
 
 Out = Annotated[UseAppendAction[tuple[str, ...]], arg(aliases=("-o",), metavar="OUT")]
 ExpressionText = Annotated[str, arg(metavar="NAME[:INTENSITY]")]
 TimelineFile = Annotated[Path | None, arg(metavar="FILE.json")]
 ModelName = Annotated[str, arg(metavar="NAME|DIR")]
-FaceName = Annotated[str | None, arg(metavar="builtin|DIR|FILE")]
+FaceName = Annotated[str | None, arg(metavar="builtin|ict|DIR|FILE")]
 Device = Literal["auto", "cpu", "cuda"]
 Shapes = Literal["native", "arkit"]
 Switch = FlagCreatePairsOff[bool]
@@ -41,15 +42,31 @@ DEMO_EXPRESSIONS = ("neutral", "happy", "sad", "angry")
 DEMO_MOMENTS = 6  # columns of the demo's contact sheet
 
 
-def open_animator(model: str, face: str | None, device: Device) -> Animator:
-    """Load a model once, on the face and device that were asked for."""
+def open_animator(model: str, face: str | None, device: Device) -> tuple[Animator, Face | None]:
+    """Load a model once, on the face and device that were asked for; and the rig to carry takes to, if it is one."""
     from visemo.animation.animator import Animator
     from visemo.models.checkpoint import load_model
     from visemo.training.loop import choose_device
 
     where = str(choose_device(device))
     loaded = load_model(model)
-    return Animator(loaded, template_of(face, loaded.face), where)
+    template, rig = person_of(face, loaded.face)
+    return Animator(loaded, template, where), rig
+
+
+def carried_over(clip: Animation, source: Face, rig: Face) -> Animation:
+    """The take on a rig of another topology; says what that costs."""
+    from visemo.animation.retarget import onto_rig
+
+    taken = onto_rig(clip, source, rig)
+    told = taken.meta["retarget"]
+    before, after = told["gap_mm"]
+    say(
+        f"carried over to {rig.name}: {told['residual_mm']:.2f} mm of the motion is beyond ARKit's curves (rms); "
+        f"where the lips are shut ({told['shut_frames']} frames) they stand {after:.2f} mm apart ({before:.2f} before "
+        "they were brought together)"
+    )
+    return taken
 
 
 def asked_expression(animator: Animator, text: str, timeline: Path | None) -> dict[str, Any]:
@@ -83,7 +100,8 @@ class Animate(Verb):
     model: ModelName = "default"
     """an embedded model by name, or a model folder"""
     face: FaceName = None
-    """another person in the model's topology: a face folder or a mesh; default the model's own"""
+    """another person in the model's topology: a face folder or a mesh; or any head with ARKit's shapes, such as ict: a
+    face folder, or a mesh with a folder NAME_shapes beside it; default the model's own"""
     subject: Annotated[str | None, arg(metavar="ID")] = None
     """whose speaking style; default the mean of the training subjects"""
     mode: Literal["fused", "speech", "expression", "naive"] = "fused"
@@ -114,14 +132,16 @@ class Animate(Verb):
         planned = outputs_of(self.out, self.audio)
         if len(self.audio) == 1 and not self.audio[0].is_file():
             self.load(self.audio[0])  # says what is wrong before a model is loaded
-        animator = open_animator(self.model, self.face, self.device)
+        animator, rig = open_animator(self.model, self.face, self.device)
         asked = asked_expression(animator, self.expression, self.timeline)
         if len(self.audio) == 1:
-            self.animate(animator, asked, self.audio[0], planned[0])
+            self.animate(animator, asked, self.audio[0], planned[0], rig)
             return 0
-        return self.animate_many(animator, asked, planned)
+        return self.animate_many(animator, asked, planned, rig)
 
-    def animate_many(self, animator: Animator, asked: dict[str, Any], planned: list[list[str]]) -> int:
+    def animate_many(
+        self, animator: Animator, asked: dict[str, Any], planned: list[list[str]], rig: Face | None
+    ) -> int:
         """Each clip by itself: one that cannot be read is named and left out."""
         for out in self.out:
             if out.endswith("/") and "{name}" not in out:
@@ -133,11 +153,13 @@ class Animate(Verb):
             except VisemoError as error:
                 failed.append(str(error))
                 continue
-            self.animate(animator, asked, audio, outs)
+            self.animate(animator, asked, audio, outs, rig)
         say(f"{len(self.audio) - len(failed)} of {len(self.audio)} clips done" + "".join(f"\n  {e}" for e in failed))
         return 1 if failed else 0
 
-    def animate(self, animator: Animator, asked: dict[str, Any], audio: Path, outs: list[str]) -> None:
+    def animate(
+        self, animator: Animator, asked: dict[str, Any], audio: Path, outs: list[str], rig: Face | None
+    ) -> None:
         from visemo.render.progress import progress_bar
 
         with progress_bar(f"animating {audio.name}") as done:
@@ -152,8 +174,10 @@ class Animate(Verb):
                 seed=self.seed,
                 progress=done,
             )
+        if rig is not None:
+            clip = carried_over(clip, animator.face, rig)
         for out in outs:
-            write(clip, out, shapes=self.shapes, include_vertices=self.vertices, face=animator.face)
+            write(clip, out, shapes=self.shapes, include_vertices=self.vertices, face=rig or animator.face)
 
     def load(self, audio: Path):
         from visemo.media import load_audio
@@ -197,7 +221,7 @@ class Edit(Verb):
         (outs,) = outputs_of(self.out, [self.take])
         clip, face = read_take(self.take), face_named(self.face)
         if self.expression or self.timeline:
-            animator = open_animator(self.model, None, "cpu")
+            animator, _ = open_animator(self.model, None, "cpu")
             face = face or animator.face
             asked = asked_expression(animator, self.expression or "neutral", self.timeline)
             guard = 1.0 if self.guard is None else self.guard
@@ -257,7 +281,7 @@ class Demo(Verb):
 
     def run(self) -> int:
         folder = make_folder(self.out, parents=True)
-        animator = open_animator(self.model, None, "auto")
+        animator, _ = open_animator(self.model, None, "auto")
         clips = {}
         known = set(animator.model.expressions.names)
         for name in (name for name in DEMO_EXPRESSIONS if name in known):

@@ -194,20 +194,52 @@ def template_of(face: str | None, model_face: Face) -> FloatArray:
     VisemoError
         When there is no such face or its topology is not the model's.
     """
+    template, rig = person_of(face, model_face)
+    if rig is not None:
+        raise VisemoError(
+            f"face: got {rig.name} in its own topology, expected that of the model's face {model_face.name}"
+        )
+    return template
+
+
+def person_of(face: str | None, model_face: Face) -> tuple[FloatArray, Face | None]:
+    """Who `--face` names: a neutral (V, 3) m in the model's topology, and a rig of another where it is one.
+
+    A rig is a face with ARKit's shapes, or a mesh with a folder of them beside it; the model's own neutral stands for
+    it until the take is carried over.
+
+    Raises
+    ------
+    VisemoError
+        When there is no such face, or it is in another topology and has not enough of ARKit's shapes.
+    """
     if face is None:
-        return model_face.template
+        return model_face.template, None
     if Path(face).suffix.lower() in MESH_SUFFIXES:
         from visemo.animation.animator import check_topology
+        from visemo.face.user_mesh import read_user_mesh, shapes_folder
         from visemo.geometry.mesh import read_mesh
 
-        mesh = read_mesh(Path(face))
-        check_topology(mesh, model_face)
-        return mesh.vertices
-    from visemo.face.library import load_face
+        if not shapes_folder(Path(face)).is_dir():
+            mesh = read_mesh(Path(face))
+            check_topology(mesh, model_face)
+            return mesh.vertices, None
+        found = read_user_mesh(Path(face))
+        say("\n".join(found.notes))
+        other = found.face
+    else:
+        from visemo.face.library import load_face
 
-    other = load_face(face)
-    if other.topology_hash != model_face.topology_hash:
+        other = load_face(face)
+    from visemo.animation.retarget import is_rig
+    from visemo.face.arkit import ARKIT_NAMES
+
+    if other.topology_hash == model_face.topology_hash:
+        return other.template, None
+    if not is_rig(other):
+        known = len(set(ARKIT_NAMES) & set(other.shape_names))
         raise VisemoError(
-            f"face: got {other.name} in its own topology, expected that of the model's face {model_face.name}"
+            f"face: got {other.name} in its own topology with {known} of ARKit's 52 shapes, expected the topology of "
+            f"the model's face {model_face.name}, or a rig with those shapes; register it first"
         )
-    return other.template
+    return model_face.template, other

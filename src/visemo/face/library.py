@@ -1,128 +1,82 @@
-"""Faces by name or folder: `face.json` says what there is, `face.npz` holds the arrays."""
+"""Faces by name, folder or file."""
 
 from __future__ import annotations
 
-import json
-import zipfile
+import os
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from visemo.assets import atomic
-from visemo.face.face import Cut, Face, Part
+from visemo.assets import cache_folder
+from visemo.face.face import Face
+from visemo.face.storage import read_face, save_face
 from visemo.types import VisemoError
 
-BUILTIN = "builtin"
-SCHEMA = "visemo-face-1"
-_ARRAYS = ("template", "triangles", "lip_pairs", "mirror", "colors")
-_PART_ARRAYS = ("vertices", "triangles", "colors", "shapes")
-_CUT = "cut"
-_KEYS = {"schema", "name", "licence", "topology", "shape_names", "identity_names", "regions", "parts"}
+__all__ = ["BUILTIN", "ICT", "load_face", "save_face"]
+
+BUILTIN, ICT = "builtin", "ict"
+ICT_FOLDER = "ICT-FaceKit"  # in the cache folder
+ICT_VARIABLE = "VISEMO_ICT"
+FLAME_SUFFIXES = (".pkl", ".npz")
+MESH_SUFFIXES = (".obj", ".ply")
+POSSIBLE = (
+    "builtin, ict, a folder written by save_face, a folder of ICT-FaceKit, a FLAME model (.pkl, .npz), "
+    "or a mesh (.obj, .ply)"
+)
 
 
 def load_face(name: str | Path) -> Face:
-    """The face called `name` ("builtin"), or the one that `save_face` wrote into the folder `name`.
+    """A face by what a user calls it.
 
-    Raises VisemoError, in one line, for an unknown name (with the list), a folder that holds no face, and
-    files that are damaged, foreign, or do not belong together.
+    Parameters
+    ----------
+    name : `builtin`; `ict`, found in $VISEMO_ICT or where `visemo fetch ict` puts it; or a path: a folder that
+        `save_face` wrote, a folder of ICT-FaceKit, a FLAME model (.pkl, .npz), or anybody's mesh (.obj, .ply).
+
+    Raises
+    ------
+    VisemoError
+        In one line, for an unknown name (with the list), and for folders and files that hold no face, are damaged,
+        foreign, or do not belong together.
     """
     if str(name) == BUILTIN:
         from visemo.face.builtin import builtin_face  # the sculpt is compiled on first use only
 
         return builtin_face()
-    folder = Path(name)
-    if not folder.is_dir():
-        raise VisemoError(f"face: got {str(name)!r}, expected {BUILTIN} or a folder written by save_face")
-    about = _about(folder / "face.json")
-    arrays = _arrays(folder / "face.npz")
-    try:
-        face = _assemble(about, arrays)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise VisemoError(f"{folder}: got a face without {error}, expected a complete one; save it anew") from error
-    except VisemoError as error:
-        raise VisemoError(f"{folder}: {error}") from error
-    if face.topology_hash != about["topology"]:
+    if str(name) == ICT:
+        from visemo.face.ict import ict_face
+
+        return ict_face(ict_folder())
+    path = Path(name)
+    if path.is_dir():
+        return _from_folder(path)
+    if not path.is_file():
+        raise VisemoError(f"face: got {str(name)!r}, expected {POSSIBLE}")
+    if path.suffix.lower() in FLAME_SUFFIXES:
+        from visemo.face.flame import flame_face, read_flame
+
+        return flame_face(read_flame(path))
+    if path.suffix.lower() in MESH_SUFFIXES:
+        from visemo.face.user_mesh import user_face
+
+        return user_face(path)
+    raise VisemoError(f"{path}: got suffix {path.suffix!r}, expected {POSSIBLE}")
+
+
+def ict_folder() -> Path:
+    """Where ICT-FaceKit is on this machine. Raises VisemoError, saying how to get it, where it is not."""
+    named = os.environ.get(ICT_VARIABLE)
+    place = Path(named) if named else cache_folder() / ICT_FOLDER
+    if not place.is_dir():
         raise VisemoError(
-            f"{folder}: got topology {face.topology_hash}, expected {about['topology']}; save the face anew"
+            f"face ict: got no folder {place}, expected ICT-FaceKit there; run visemo fetch ict, or set "
+            f"{ICT_VARIABLE} to where you have it"
         )
-    return face
+    return place
 
 
-def save_face(face: Face, folder: str | Path) -> None:
-    """Write a face to `folder`, made if need be; raises VisemoError where that is not possible."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise VisemoError(f"{folder}: cannot make that folder ({error.strerror}); choose another") from error
-    about = {
-        "schema": SCHEMA,
-        "name": face.name,
-        "licence": face.licence,
-        "topology": face.topology_hash,
-        "shape_names": face.shape_names,
-        "identity_names": face.identity_names,
-        "regions": list(face.regions),
-        "parts": [{"name": part.name, "gloss": part.gloss} for part in face.parts],
-    }
-    if face.cut is not None:
-        about[_CUT] = face.cut.topology
-    with atomic(folder / "face.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **_stored(face))
-    with atomic(folder / "face.json") as temporary:
-        temporary.write_text(json.dumps(about, indent=1) + "\n")
+def _from_folder(folder: Path) -> Face:
+    if not (folder / "face.json").exists():
+        from visemo.face.ict import ict_face, is_ict
 
-
-def _stored(face: Face) -> dict[str, np.ndarray]:
-    arrays = {name: getattr(face, name) for name in _ARRAYS}
-    arrays |= {name: array for name in ("shapes", "identities") if (array := getattr(face, name)) is not None}
-    arrays |= {f"region/{name}": indices for name, indices in face.regions.items()}
-    if face.landmarks:
-        arrays["landmarks"] = np.array(list(face.landmarks.items()), np.int32)
-    if face.cut is not None:
-        arrays["cut_rows"] = face.cut.rows
-    for part in face.parts:
-        arrays |= {f"part/{part.name}/{name}": getattr(part, name) for name in _PART_ARRAYS}
-    return arrays
-
-
-def _assemble(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> Face:
-    rest = dict(arrays)
-    face = Face(
-        name=about["name"],
-        **{name: rest.pop(name) for name in _ARRAYS},
-        regions={name: rest.pop(f"region/{name}") for name in about["regions"]},
-        shape_names=tuple(about["shape_names"]),
-        shapes=rest.pop("shapes", None),
-        identity_names=tuple(about["identity_names"]),
-        identities=rest.pop("identities", None),
-        parts=tuple(
-            Part(part["name"], gloss=part["gloss"], **{n: rest.pop(f"part/{part['name']}/{n}") for n in _PART_ARRAYS})
-            for part in about["parts"]
-        ),
-        landmarks={int(number): int(vertex) for number, vertex in rest.pop("landmarks", ())},
-        cut=Cut(about[_CUT], rest.pop("cut_rows")) if _CUT in about else None,
-        licence=about["licence"],
-    )
-    if rest:
-        raise VisemoError(f"face: got unknown arrays {', '.join(sorted(rest))}, expected those of face.json only")
-    return face
-
-
-def _about(path: Path) -> dict[str, Any]:
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise VisemoError(f"{path}: got no readable description, expected a face folder; name another") from error
-    if not isinstance(about, dict) or set(about) - {_CUT} != _KEYS or about["schema"] != SCHEMA:
-        raise VisemoError(f"{path}: got a foreign description, expected {SCHEMA}; use the version that wrote it")
-    return about
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise VisemoError(f"{path}: got no readable arrays, expected those of a face; save it anew") from error
+        if is_ict(folder):
+            return ict_face(folder)
+    return read_face(folder)

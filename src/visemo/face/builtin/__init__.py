@@ -19,6 +19,7 @@ from visemo.assets import atomic, cache_folder, sha256
 from visemo.face.arkit import ARKIT_NAMES
 from visemo.face.builtin.form import smooth_step
 from visemo.face.builtin.identities import identity_shapes
+from visemo.face.builtin.landmarks import landmark_vertices
 from visemo.face.builtin.layout import DIAGONALS, EYE_SEGMENTS, MOUTH_INNER, Layout, half_layout
 from visemo.face.builtin.paint import brow_strength, skin_color
 from visemo.face.builtin.parts import parts
@@ -92,6 +93,7 @@ def build_face() -> Face:
         identity_names=names,
         identities=_metres(identities),
         parts=parts(points[border], points[hole], shapes[:, hole], points[lid], shapes[:, lid]),
+        landmarks=landmark_vertices(layout, points, frame.mirror),
         licence="Apache-2.0",
     )
 
@@ -164,6 +166,7 @@ def _save(face: Face, path: Path) -> None:
     arrays = {name: getattr(face, name) for name in FACE_ARRAYS}
     arrays |= {f"region/{name}": indices for name, indices in face.regions.items()}
     arrays["identity_names"] = np.array(face.identity_names)
+    arrays["landmarks"] = np.array(list(face.landmarks.items()), np.int32)
     for part in face.parts:
         arrays |= {f"part/{part.name}/{field.name}": np.asarray(getattr(part, field.name)) for field in fields(Part)}
     with path.open("wb") as file:
@@ -188,6 +191,7 @@ def _load(path: Path) -> Face:
         shape_names=ARKIT_NAMES,
         identity_names=tuple(str(name) for name in arrays["identity_names"]),
         parts=attached,
+        landmarks={int(number): int(vertex) for number, vertex in arrays["landmarks"]},
         licence="Apache-2.0",
         **{name: arrays[name] for name in FACE_ARRAYS},
     )
