@@ -59,7 +59,9 @@ class Carrier:
         return moved
 
 
-def write_vocaset(store: Store, carry: Carrier, heads: dict[str, np.ndarray], mesh: Mesh, out: Path, count: int) -> None:
+def write_vocaset(
+    store: Store, carry: Carrier, heads: dict[str, np.ndarray], mesh: Mesh, out: Path, count: int
+) -> None:
     out.mkdir(parents=True)
     write_mesh(out / "FLAME_sample.ply", mesh)
     talks = [take for take in store.sequences if take.kind == "speech"]
@@ -70,9 +72,7 @@ def write_vocaset(store: Store, carry: Carrier, heads: dict[str, np.ndarray], me
     ]
     planned = [row for row in planned if row[:2] not in MISSING]
     lengths = [int(take.seconds * FPS) for _, _, take in planned]
-    verts = np.lib.format.open_memmap(
-        out / "data_verts.npy", "w+", np.float32, (sum(lengths), *mesh.vertices.shape)
-    )
+    verts = np.lib.format.open_memmap(out / "data_verts.npy", "w+", np.float32, (sum(lengths), *mesh.vertices.shape))
     index: dict[str, dict[str, dict[int, int]]] = {}
     sounds: dict[str, dict[str, dict[str, object]]] = {}
     at = 0
@@ -92,7 +92,7 @@ def write_vocaset(store: Store, carry: Carrier, heads: dict[str, np.ndarray], me
 
 
 def write_florence(
-    store: Store, carry: Carrier, heads: dict[str, np.ndarray], triangles: np.ndarray, out: Path, frames: int
+    store: Store, carry: Carrier, heads: dict[str, np.ndarray], triangles: np.ndarray, *, out: Path, frames: int
 ) -> None:
     out.mkdir(parents=True)
     faces: dict[str, list[str]] = {}
@@ -116,8 +116,8 @@ def main(store: str, flame: str, out: str, sentences: str = "40", frames: str = 
     model, opened = read_flame(flame), open_store(store)
     heads, carry = people(model, np.random.default_rng(0)), Carrier(model)
     mesh = Mesh(model.v_template, model.triangles)
-    write_vocaset(opened, carry, heads, mesh, Path(out) / "vocaset", int(sentences))
-    write_florence(opened, carry, heads, model.triangles, Path(out) / "florence4d", int(frames))
+    write_vocaset(opened, carry, heads, mesh, out=Path(out) / "vocaset", count=int(sentences))
+    write_florence(opened, carry, heads, model.triangles, out=Path(out) / "florence4d", frames=int(frames))
 
 
 if __name__ == "__main__":
