@@ -60,7 +60,7 @@ class Carrier:
 
 
 def write_vocaset(
-    store: Store, carry: Carrier, heads: dict[str, np.ndarray], mesh: Mesh, out: Path, count: int
+    store: Store, carry: Carrier, heads: dict[str, np.ndarray], mesh: Mesh, *, out: Path, count: int
 ) -> None:
     out.mkdir(parents=True)
     write_mesh(out / "FLAME_sample.ply", mesh)

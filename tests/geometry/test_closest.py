@@ -38,7 +38,7 @@ def soup(random: np.random.Generator, count: int = 60) -> Mesh:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_closest_points_are_those_of_the_slow_twin(seed):
     random = np.random.default_rng(seed)
     mesh = soup(random)

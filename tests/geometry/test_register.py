@@ -13,6 +13,7 @@ from visemo.geometry.register import (
     Stage,
     face_region,
     flipped,
+    hollow,
     large_pieces,
     register,
     similarity,
@@ -163,6 +164,13 @@ def test_a_triangle_laid_upside_down_is_seen_and_a_bent_surface_is_none(template
     folded, row = vertices.copy(), 31
     folded[row * 18 + 15, 0] += 0.009  # two grid steps: over the next vertex
     assert 1 <= flipped(vertices, folded, triangles).sum() <= 4
+
+
+def test_hollows_are_found_and_open_surfaces_are_none(template):
+    assert not hollow(template.vertices, template.triangles).any()
+    sheets = np.concatenate([template.vertices, template.vertices + np.array([0, 0, 0.004], np.float32)])
+    facing = np.concatenate([template.triangles, template.triangles[:, ::-1] + len(template.vertices)])
+    assert hollow(sheets, facing).mean() > 0.9  # a pocket 4 mm deep
 
 
 def test_large_pieces_keep_the_vertices(template):

@@ -4,7 +4,8 @@
 2. Round by round every vertex looks for the closest point of the scan that faces alike, and all are moved by the
    smoothest displacement that takes them there; stage by stage it may be less smooth. Along the surface a vertex
    follows its counterpart as long as normals tell where that is, then only its neighbours.
-3. Vertices without a counterpart (beyond the scan's open edge, facing another way, too far) are carried along.
+3. Vertices without a counterpart (beyond the scan's open edge, facing another way, too far) are carried along; so
+   are, at first, those in hollows, such as nostrils, which no two topologies make alike.
 4. Triangles that ended upside down are laid out anew by their neighbours.
 
 Source: the loop of offsets and diffusion is that of Fan et al., "Towards Fine-Grained Optimal 3D Face Dense
@@ -61,8 +62,8 @@ class RegisterConfig:
         Stage(0.060, 8, 0.060, 1.0, 0.020, hollows=False),
         Stage(0.030, 8, 0.060, 1.0, 0.020, hollows=False),
         Stage(0.015, 8, 0.040, 1.0, 0.012, hollows=False),
-        Stage(0.008, 6, 0.020, 0.7, 0.008, -0.3),  # nostrils and corners of the mouth may be folded otherwise
-        Stage(0.004, 5, 0.010, 0.3, 0.008, -0.5),
+        Stage(0.008, 6, 0.020, 0.7, 0.008, -0.3, hollows=False),
+        Stage(0.004, 5, 0.010, 0.3, 0.008, -0.5),  # nostrils and corners of the mouth may be folded otherwise
         Stage(0.002, 4, 0.005, 0.0, 0.008, -1.0),
         Stage(0.002, 4, 0.003, 0.0, 0.008, -1.0),
     )
