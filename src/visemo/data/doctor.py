@@ -292,7 +292,7 @@ def _flame(path: Path) -> Diagnosis | None:
         return None
     findings = [_flame_file(file) for file in known]
     model = next((file for file, finding in zip(known, findings) if finding.says.startswith("a model")), path)
-    return Diagnosis(path, "FLAME", tuple(findings), f"visemo animate speech.wav --face {model} -o take.glb")
+    return Diagnosis(path, "FLAME", tuple(findings), f"visemo prepare vocaset VOCASET --face {model} -o STORE")
 
 
 def _flame_file(path: Path) -> Finding:
