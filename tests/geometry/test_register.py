@@ -14,7 +14,6 @@ from visemo.geometry.register import (
     face_region,
     flipped,
     hollow,
-    large_pieces,
     register,
     similarity,
 )
@@ -171,14 +170,6 @@ def test_hollows_are_found_and_open_surfaces_are_none(template):
     sheets = np.concatenate([template.vertices, template.vertices + np.array([0, 0, 0.004], np.float32)])
     facing = np.concatenate([template.triangles, template.triangles[:, ::-1] + len(template.vertices)])
     assert hollow(sheets, facing).mean() > 0.9  # a pocket 4 mm deep
-
-
-def test_large_pieces_keep_the_vertices(template):
-    small = np.array([[0, 1, 2]], np.int32) + len(template.vertices)
-    points = np.concatenate([template.vertices, 1e-3 * np.eye(3, dtype=np.float32)])
-    kept = large_pieces(Mesh(points, np.concatenate([template.triangles, small])), 0.1)
-    np.testing.assert_array_equal(kept.triangles, template.triangles)
-    assert kept.vertices is points
 
 
 @pytest.mark.parametrize(

@@ -22,18 +22,17 @@ from time import perf_counter
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from visemo.geometry.closest import Hits, Surface
 from visemo.geometry.diffusion import Diffusion, Factor, Pins
 from visemo.geometry.mesh import adjacency, boundary_loops, edges, vertex_normals
+from visemo.geometry.pieces import skin
 from visemo.types import FloatArray, IntArray, Mesh, VisemoError
 from visemo.units import MM_PER_M
 
 Float64 = NDArray[np.float64]
 
-FRAGMENT = 0.1
 ROOM, CLEAR = 0.008, 0.7  # m, share
 FEWEST = 4  # landmarks for a similarity, not all in a plane with their mirror images
 SETTLE = 4  # times that the scan is followed again after triangles were laid out anew
@@ -71,7 +70,6 @@ class RegisterConfig:
     landmark_error: float = 0.0  # 0: landmarks are exact; else how far they may be off
     hold: int = 4  # stages during which landmarks do not leave where they are known to be
     border: float = 0.010  # the face region keeps this far from the template's outer border
-    fragment: float = FRAGMENT  # pieces of the scan below this share of the largest one's area are left out: eyeballs
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +137,7 @@ def register(
     rows, points = _checked(pairs, len(template))
     rest = np.asarray(template, np.float64)
     pose = similarity(rest[rows], points)
-    solid = large_pieces(mesh, config.fragment)
-    scan = Surface(Mesh(pose.back(mesh.vertices).astype(np.float32), solid.triangles))
+    scan = Surface(skin(Mesh(pose.back(mesh.vertices).astype(np.float32), mesh.triangles)))
     sheet = _Sheet(rest, triangles, scan, (rows, pose.back(points)))
     sheet.warp(config)
     for number, stage in enumerate(config.stages):
@@ -226,19 +223,6 @@ def _checked(pairs: tuple[IntArray, np.ndarray], count: int) -> tuple[IntArray, 
             f"landmarks: got vertices {rows.min()}..{rows.max()}, expected 0..{count - 1} at finite points"
         )
     return rows, points
-
-
-def large_pieces(mesh: Mesh, share: float) -> Mesh:
-    """A mesh without the pieces whose area is below a share of the largest one's; all its vertices stay.
-
-    Raises VisemoError for a mesh without triangles.
-    """
-    if not len(mesh.triangles):
-        raise VisemoError("scan: got a mesh without triangles, expected a surface; give its faces too")
-    pieces = connected_components(adjacency(mesh.triangles, len(mesh.vertices)), directed=False)[1]
-    piece = pieces[mesh.triangles[:, 0]]
-    area = np.bincount(piece, np.linalg.norm(_normals(mesh.vertices, mesh.triangles), axis=1))
-    return Mesh(mesh.vertices, mesh.triangles[(area >= share * area.max())[piece]])
 
 
 class _Sheet:

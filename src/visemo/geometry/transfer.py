@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from visemo.geometry.closest import Surface
 from visemo.geometry.mesh import vertex_normals
-from visemo.geometry.register import FRAGMENT, large_pieces
+from visemo.geometry.pieces import skin
 from visemo.types import FloatArray, IntArray, Mesh, VisemoError
 
 TURN = 0.05  # of the points' extent: how far a point would look for a triangle that faces as it does
@@ -41,13 +41,13 @@ class Transfer:
         ----------
         points : (V, 3), in the mesh's frame and unit: a template laid on it. A point over a hole of the mesh, as
             inside the mouth, takes the nearest point of the rim.
-        mesh : the source of what will be carried; its small loose pieces, such as eyeballs, carry nothing.
+        mesh : the source of what will be carried; its loose pieces, such as eyeballs, carry nothing.
         triangles : (F, 3) of the points: with them a point keeps to surfaces that face as it does, so that
             lips which touch do not take each other's motion.
 
         Raises VisemoError when the mesh has no triangles, or the points are not (V, 3).
         """
-        surface = Surface(large_pieces(mesh, FRAGMENT))
+        surface = Surface(skin(mesh))
         if triangles is None:
             hits = surface.closest(points)
         else:
