@@ -1,16 +1,19 @@
 """The planted corpus: what was planted is what is stored, and has the properties that make it a fair test."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from planted_face import planted_face
 
+from visemo.assets import sha256
 from visemo.data import planted
 from visemo.data.acting import APEX_FRAMES, BELOW_EYES, apex_weights, energies, expression_take, secondary_expression
-from visemo.data.emotions import BASIC, EMOTIONS, FLORENCE, weights
+from visemo.data.emotions import BASIC, EMOTIONS, FLORENCE, OTHER_OPENINGS, weights
 from visemo.data.people import draw_person, lip_opening
 from visemo.data.planted import PlantedConfig, make_planted
+from visemo.data.sentences import SENTENCES
 from visemo.data.visemes import BILABIALS
 from visemo.face.arkit import ARKIT_NAMES
 from visemo.types import VisemoError
@@ -206,3 +209,41 @@ def test_bad_requests(face, tmp_path):
     with pytest.raises(VisemoError, match="no region lids or eyes"):
         make_planted(tmp_path / "a", PlantedConfig.tiny(), replace(face, regions={}))
     assert not (tmp_path / "a").exists()
+
+
+def test_the_other_manner_parts_lips_otherwise_and_raises_brows_on_stressed_vowels(face):
+    person = draw_person("S01", face, (0,))
+    apex = apex_weights("happy", (1,))
+    usual, other = (
+        expression_take(face, person, "happy", apex, np.random.default_rng(2), manner=manner)
+        for manner in ("usual", "other")
+    )
+    np.testing.assert_array_equal(usual.expression, other.expression)
+    for performed, opening in ((usual, EMOTIONS["happy"].opening), (other, OTHER_OPENINGS[1])):
+        moved = performed.speech.max(axis=0) > 0
+        np.testing.assert_array_equal(moved, weights(opening) > 0)
+    assert usual.notes == pytest.approx(other.notes)  # the lips part as far
+
+    forms = energies(person, planted._below_eyes(face))
+    stresses = np.array([40.0, 70.0, 100.0, 130.0])
+    apex[ARKIT_NAMES.index("browOuterUpLeft")] = 0
+    curves, _ = secondary_expression(apex, 150, forms, np.random.default_rng(5), stresses)
+    brow = curves[:, ARKIT_NAMES.index("browOuterUpLeft")]
+    peaks = [k for k in range(1, 149) if brow[k] > max(brow[k - 1], brow[k + 1])]
+    assert peaks
+    assert set(peaks) <= {int(frame) for frame in stresses}
+
+
+def test_the_usual_manner_keeps_the_hash_of_older_corpora(face):
+    config = PlantedConfig.tiny()
+    roles = planted._cast(config, face)
+    hashes = [planted._generator(replace(config, manner=m), face, roles)["hash"] for m in ("usual", "other")]
+    assert hashes[0] != hashes[1]
+    settings = {k: v for k, v in asdict(config).items() if k != "manner"}
+    used = {role.part: [v.id for v in role.voices] for role in roles}
+    asked = json.dumps({"version": planted.VERSION, **settings, "used": used}, sort_keys=True)
+    arrays = [] if face.identities is None else [face.identities]
+    assert (
+        hashes[0]
+        == sha256(asked.encode(), "\n".join(SENTENCES).encode(), face.hash.encode(), face.shapes, *arrays)[:16]
+    )

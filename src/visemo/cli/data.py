@@ -48,6 +48,8 @@ class Prepare(Verb):
     """planted: takes of every expression by every subject"""
     seed: int = 0
     """planted: of everything random; the same seed and voices give the same bytes"""
+    manner: Literal["usual", "other"] = "usual"
+    """planted: how each kind of take carries the other; `other` for a second corpus that nothing was tuned on"""
     tiny: bool = False
     """planted: a corpus of seconds that needs no speech engine; the numbers above do not count then"""
 
@@ -76,8 +78,11 @@ class Prepare(Verb):
         from visemo.data.planted import PlantedConfig, make_planted
         from visemo.render.progress import progress_bar
 
-        numbers = {"seed": self.seed, "minutes": self.minutes, "subjects": self.subjects, "takes": self.takes}
-        config = PlantedConfig.tiny() if self.tiny else PlantedConfig(**numbers)
+        config = (
+            PlantedConfig.tiny()
+            if self.tiny
+            else PlantedConfig(self.seed, self.minutes, self.subjects, self.takes, manner=self.manner)
+        )
         with progress_bar(f"preparing {self.out.name}") as done:
             store = make_planted(self.out, config, face, lambda made, total: done(made / total))
         return [f"{self.out}: {len(store.sequences)} takes"]

@@ -5,11 +5,11 @@ All curves are (T, 52) float32 weights of a person's shapes, 0..1, in the order 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from visemo.data.emotions import EMOTIONS, is_upper, weights
+from visemo.data.emotions import EMOTIONS, OTHER_OPENINGS, is_upper, weights
 from visemo.data.people import Person, lip_opening
 from visemo.face.arkit import ARKIT_NAMES
 from visemo.face.face import Face
@@ -24,6 +24,12 @@ _LEFT = np.array([name.endswith("Left") for name in ARKIT_NAMES])
 _RIGHT = np.array([name.endswith("Right") for name in ARKIT_NAMES])
 _BLINK = weights({"eyeBlink": 1.0})
 _BROWS = weights({"browInnerUp": 0.8, "browOuterUp": 1.0})
+
+
+Manner = Literal["usual", "other"]
+"""How each kind of take carries the other. `usual`: expressions part the lips as `EMOTIONS` says; a talking face
+drifts about some share of an expression, and brows flash now and then. `other`: lips are parted by other shapes; a
+talking face swells into an expression and out of it, and brows go up on the stressed vowels."""
 
 
 class Performance(NamedTuple):
@@ -58,7 +64,7 @@ def apex_weights(label: str, person_seed: tuple[int, ...]) -> FloatArray:
 
 
 def expression_take(
-    face: Face, person: Person, label: str, apex: FloatArray, random: np.random.Generator
+    face: Face, person: Person, label: str, apex: FloatArray, random: np.random.Generator, *, manner: Manner = "usual"
 ) -> Performance:
     """Neutral -> apex -> neutral in APEX_FRAMES frames, with a speech-like part that parts the lips."""
     strength = float(random.uniform(0.65, 1.15))
@@ -74,20 +80,29 @@ def expression_take(
     expression = varied * sides * strength * envelope * tremor
     if random.random() < 0.3:
         expression += np.outer(_blink_at(np.arange(APEX_FRAMES), random.uniform(8, 50), 0.9), _BLINK)
-    speech, gap, late = _parting(face, person, label, (start, top, end), random)
+    emotion = EMOTIONS[label]
+    opening = (
+        emotion.opening if manner == "usual" else OTHER_OPENINGS[list(EMOTIONS).index(label) % len(OTHER_OPENINGS)]
+    )
+    speech, gap, late = _parting(face, person, (opening, emotion.gap), (start, top, end), random)
     notes = {"strength": round(strength, 3), "lips_mm": round(gap, 2), "late_frames": round(late, 1)}
     return Performance(_clipped(expression), speech, notes)
 
 
 def _parting(
-    face: Face, person: Person, label: str, timing: tuple[float, float, float], random: np.random.Generator
+    face: Face,
+    person: Person,
+    opening: tuple[dict[str, float], float],
+    timing: tuple[float, float, float],
+    random: np.random.Generator,
 ) -> tuple[FloatArray, float, float]:
-    """The speech-like part of an expression take: curves, the lip gap it reaches in mm, and its delay in frames."""
-    emotion = EMOTIONS[label]
-    shape = weights(emotion.opening) * np.exp(random.normal(0, 0.15, len(ARKIT_NAMES)))
-    gap = float(np.clip(emotion.gap * np.exp(random.normal(0, 0.30)), 2.0, 18.0))
+    """The speech-like part of an expression take, from an opening's shapes and its usual gap in mm: curves, the lip
+    gap it reaches in mm, and its delay in frames."""
+    shapes, usual = opening
+    shape = weights(shapes) * np.exp(random.normal(0, 0.15, len(ARKIT_NAMES)))
+    gap = float(np.clip(usual * np.exp(random.normal(0, 0.30)), 2.0, 18.0))
     if random.random() < 0.2:
-        gap = float(random.uniform(0, 0.1)) * emotion.gap  # nearly absent
+        gap = float(random.uniform(0, 0.1)) * usual  # nearly absent
     late = float(random.uniform(6, 12)) if random.random() < 0.2 else 0.0
     start, top, end = (x + late for x in timing)
     end = min(end, APEX_FRAMES - 1.5)
@@ -109,23 +124,34 @@ def energies(person: Person, below_eyes: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def secondary_expression(
-    apex: FloatArray, frames: int, forms: tuple[np.ndarray, np.ndarray], random: np.random.Generator
+    apex: FloatArray,
+    frames: int,
+    forms: tuple[np.ndarray, np.ndarray],
+    random: np.random.Generator,
+    stresses: np.ndarray | None = None,
 ) -> tuple[FloatArray, float]:
     """What a speaker's face shows while talking: 10-40 % of an apex, drifting, with brow flashes and blinks.
 
     At least BELOW_EYES of its energy, measured by the person's `energies`, lies below the eyes: brows and lids are
-    turned down until it does.
+    turned down until it does. `stresses` are the frames of stressed vowels: with them the manner is the `other` one.
 
     Returns
     -------
     (frames, 52) curves and the drawn share of the apex.
     """
     share = float(random.uniform(0.10, 0.40))
-    drift = 0.6 + 0.25 * slow_noise(frames, random.uniform(45, 120), random)[0]
-    slow = np.outer(np.clip(drift, 0.15, 1.0) * share, apex)
     time = np.arange(frames)
+    if stresses is None:
+        drift = 0.6 + 0.25 * slow_noise(frames, random.uniform(45, 120), random)[0]
+        flashes = None
+    else:
+        begin, rise, fall = frames * random.uniform(0, 0.4), random.uniform(20, 45), random.uniform(20, 45)
+        end = frames * random.uniform(0.7, 1.2)
+        drift = minimum_jerk((time - begin) / rise) * minimum_jerk((end - time) / fall)
+        flashes = stresses[random.random(len(stresses)) < 0.5]
+    slow = np.outer(np.clip(drift, 0.15, 1.0) * share, apex)
     fast = np.zeros((frames, len(apex)))
-    for at in _moments(frames, 110, random):
+    for at in _moments(frames, 110, random) if flashes is None else flashes:
         height, length = random.uniform(0.15, 0.45), random.uniform(3.5, 7)
         fast += np.outer(height * minimum_jerk(1 - np.abs(time - at) / length), _BROWS)
     for at in _moments(frames, 110, random):

@@ -128,6 +128,14 @@ EMOTIONS: dict[str, Emotion] = {
     ),
 }  # fmt: skip
 
+# what else could part the lips on the way, for a corpus of another manner: label by label in turn
+OTHER_OPENINGS = (
+    {"jawOpen": 0.6, "mouthFunnel": 1.0},
+    {"jawOpen": 1.0, "jawForward": 0.3},
+    {"jawOpen": 0.4, "mouthLowerDown": 0.9, "mouthStretch": 0.4},
+    {"jawOpen": 0.2, "mouthUpperUp": 1.0, "mouthDimple": 0.3},
+)
+
 BASIC = ("neutral", "happy", "sad", "angry", "disgust", "fear", "surprise")
 FLORENCE = tuple(name for name in EMOTIONS if name not in BASIC)
 

@@ -16,7 +16,7 @@ from zlib import crc32
 import numpy as np
 
 from visemo.assets import sha256
-from visemo.data.acting import APEX_FRAMES, apex_weights, energies, expression_take, secondary_expression
+from visemo.data.acting import APEX_FRAMES, Manner, apex_weights, energies, expression_take, secondary_expression
 from visemo.data.augmentation import change_channel, change_speaker
 from visemo.data.coarticulation import speech_curves
 from visemo.data.emotions import BASIC, EMOTIONS, FLORENCE
@@ -25,12 +25,15 @@ from visemo.data.sentences import SENTENCES
 from visemo.data.splits import numbered_splits
 from visemo.data.store import Pair, Store, StoreWriter, Take, open_store
 from visemo.data.utterance import Utterance, join, silence
+from visemo.data.visemes import VOWELS
 from visemo.data.voices import HUMMED, Voice, installed_voices, voice
 from visemo.face.face import Face
 from visemo.types import FloatArray, VisemoError
 from visemo.units import FPS, frame_count
 
 VERSION = 6  # of this generator: raise it when the same seed gives other data
+
+LONG_VOWEL = 0.13  # s, from which on a vowel counts as stressed
 
 # expressions that a speaker may carry: those that live below the eyes too
 CARRIED = tuple(name for name in EMOTIONS if name not in ("neutral", "surprise"))
@@ -56,6 +59,7 @@ class PlantedConfig:
     test_voice: str = "festival:slt_hts"
     val_voice: str = "festival:ked"
     augmented: float = 0.5  # share of the training takes whose sound is changed
+    manner: Manner = "usual"  # how each kind of take carries the other
 
     def __post_init__(self) -> None:
         if self.subjects < 3 or not self.minutes > 0 or self.takes < 1 or not self.expressions:
@@ -189,7 +193,10 @@ def _voices(config: PlantedConfig) -> dict[str, tuple[Voice, ...]]:
 def _generator(config: PlantedConfig, face: Face, roles: list[_Role]) -> dict[str, object]:
     """What identifies the data: the generator's version, everything it was asked for, and a hash over all that."""
     used = {role.part: [v.id for v in role.voices] for role in roles}
-    asked = json.dumps({"version": VERSION, **asdict(config), "used": used}, sort_keys=True)
+    settings = asdict(config)
+    if config.manner == "usual":
+        del settings["manner"]  # older corpora, which have no other one, keep their hash
+    asked = json.dumps({"version": VERSION, **settings, "used": used}, sort_keys=True)
     shapes = [] if face.shapes is None else [face.shapes]
     identities = [] if face.identities is None else [face.identities]
     digest = sha256(asked.encode(), "\n".join(SENTENCES).encode(), face.hash.encode(), *shapes, *identities)
@@ -217,7 +224,7 @@ def _expression(config: PlantedConfig, face: Face, person: Person, id: str, apex
     """One silent take of the expression that its id names."""
     label = id.split("_")[1]
     random = np.random.default_rng(_seeded(config, id))
-    performed = expression_take(face, person, label, apex, random)
+    performed = expression_take(face, person, label, apex, random, manner=config.manner)
     row = Take(id, person.name, "expression", APEX_FRAMES, FPS, label=label, notes=performed.notes)
     return _Planted(row, performed.speech, performed.expression)
 
@@ -235,7 +242,8 @@ def _speech(config: PlantedConfig, role: _Role, id: str, sentences: list[int], f
     speech = speech_curves(utterance.phones, frames, style=role.person.style, sound=utterance.sound)
     label = str(random.choice(CARRIED))
     apex = apex_weights(label, _seeded(config, "apex", role.person.name, label))
-    expression, share = secondary_expression(apex, frames, forms, random)
+    stresses = None if config.manner == "usual" else _stresses(utterance)
+    expression, share = secondary_expression(apex, frames, forms, random, stresses)
     if changed:
         utterance = replace(utterance, sound=change_channel(utterance.sound, random))
     row = Take(
@@ -262,6 +270,12 @@ def _say(speaker: Voice, lines: list[str], random: np.random.Generator) -> Utter
         parts.append(speaker.speak(line, stretch, pitch))
     parts.append(silence(float(random.uniform(0.1, 0.6))))
     return join(parts)
+
+
+def _stresses(utterance: Utterance) -> np.ndarray:
+    """Frames in the middle of the longer vowels."""
+    vowels = [phone for phone in utterance.phones if phone.name in VOWELS and phone.end - phone.start > LONG_VOWEL]
+    return np.array([0.5 * (vowel.start + vowel.end) * FPS for vowel in vowels])
 
 
 def _below_eyes(face: Face) -> np.ndarray:
