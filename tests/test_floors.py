@@ -11,8 +11,8 @@ PACKAGE = Path(visemo.__file__).parent
 FLOORS = {
     "units": 0, "types": 0, "assets": 0,
     "media": 1, "geometry": 1,
-    "face": 2, "avatar": 2, "evaluate.metrics": 2,
-    "data": 3, "models": 3,
+    "face": 2, "avatar": 2, "evaluate.metrics": 2, "evaluate.separation": 2,
+    "data": 3, "models": 3, "evaluate.vertex_sets": 3,
     "training": 4, "animation": 4, "render": 4,
     "export": 5, "evaluate.report": 5, "evaluate": 5, "benchmark": 5,
     "cli": 7, "__main__": 7, "__init__": 7,

@@ -41,6 +41,40 @@ def test_crossing_counts_only_lips_in_the_wrong_order():
     np.testing.assert_allclose(metrics.crossing(face, PAIRS), [0, 1.5, 2], atol=1e-6)
 
 
+def test_mouth_opening_difference_of_one_pair_and_of_all():
+    truth = np.zeros((2, 4, 3), np.float32)
+    pred = truth.copy()
+    truth[:, 0, 1] = 0.004, 0.008  # first pair: 4, 8 mm; the other touches
+    pred[:, 0, 1], pred[:, 2, 1] = (0.002, 0.010), (0.002, 0.004)
+    assert metrics.mouth_opening_difference(pred, truth, PAIRS[:1]) == pytest.approx((2 + 2) / 2, abs=1e-5)
+    assert metrics.mouth_opening_difference(pred, truth, PAIRS) == pytest.approx((0 + 3) / 2, abs=1e-5)
+    with pytest.raises(VisemoError, match=r"mouth opening: got shapes \(1, 4, 3\) and \(2, 4, 3\)"):
+        metrics.mouth_opening_difference(pred[:1], truth, PAIRS)
+
+
+def test_closure_recall_counts_the_moments_at_which_lips_meet():
+    gaps = np.array([5, 5, 0.9, 5, 5, 5, 1.1, 5, 5, 0, 5.0])  # frames 2 and 9 shut, 6 all but
+    assert metrics.closure_recall(gaps, [0.2, 0.6, 0.9], fps=10, reach=0) == pytest.approx(2 / 3)
+    assert metrics.closure_recall(gaps, [0.2, 0.6, 0.9], fps=10, within=1.1, reach=0) == 1
+    assert metrics.closure_recall(gaps, [0.1, 0.3], fps=10, reach=0.1) == 1, "a frame beside"
+    assert metrics.closure_recall(gaps, [0.0, 0.4], fps=10, reach=0.1) == 0, "two frames beside"
+    assert metrics.closure_recall(gaps, [1.1], fps=10, reach=0.1) == 0, "the last frame lasts until then"
+
+
+@pytest.mark.parametrize("times", [[], [-0.1], [1.0, 1.3]])
+def test_closures_outside_the_clip_are_refused(times):
+    with pytest.raises(VisemoError, match=r"closure recall: got closure times .*, expected some within 0..1.2 s"):
+        metrics.closure_recall(np.zeros(12), times, fps=10)
+
+
+def test_around_rounds_outwards_and_keeps_a_frame():
+    curve = np.arange(6)
+    assert metrics.around(curve, 0.25, 0.35, fps=10).tolist() == [2, 3, 4]
+    assert metrics.around(curve, 0.2, 0.3, fps=10).tolist() == [2, 3]
+    assert metrics.around(curve, -1, 0, fps=10).tolist() == [0]
+    assert metrics.around(curve, 7, 8, fps=10).tolist() == [5]
+
+
 # ---------------------------------------------------------------- errors
 
 
@@ -52,6 +86,10 @@ def test_errors_of_planted_distances():
     assert metrics.lve(pred, truth, LIPS) == close((2 + 4) / 2)
     assert metrics.lve_squared(pred, truth, LIPS) == pytest.approx((4 + 16) / 2, abs=1e-3)
     assert metrics.lve_rms(pred, truth, LIPS) == close(10**0.5)
+    assert metrics.mean_max_squared_error(pred, truth) == pytest.approx((81 + 16) / 2, abs=4e-3)
+    assert metrics.root_mean_squared_error(pred, truth) == close(((1 + 4 + 81 + 16 + 9 + 0) / 6) ** 0.5)
+    assert metrics.root_mean_squared_error(pred, truth, LIPS) == close((30 / 4) ** 0.5)
+    assert metrics.upper_face_error(pred, truth, np.array([1, 2], np.int32)) == close((9 + 3) / 2)
     assert metrics.worst_vertex_error(pred, truth, LIPS) == close((1 + 4) / 2)
     assert metrics.worst_vertex_error(pred, truth, np.arange(3)) == close(4.5)
 
@@ -76,6 +114,30 @@ def test_upper_face_deviation_is_signed():
     still = np.zeros_like(truth)
     assert metrics.upper_face_deviation(still, truth, LIPS) == pytest.approx(1.5, abs=1e-5)
     assert metrics.upper_face_deviation(truth, still, LIPS) == pytest.approx(-1.5, abs=1e-5)
+    for pred, actual in ((still, truth), (truth, still)):
+        assert metrics.upper_face_deviation_abs(pred, actual, LIPS) == pytest.approx(1.5, abs=1e-5)
+
+
+def test_codetalkers_numbers_are_theirs():
+    """Beside a twin that goes as their cal_metric.py: raw units, squares, no root; frames pooled, sequences averaged."""
+    random = np.random.default_rng(11)
+    template = random.uniform(-0.1, 0.1, (7, 3))
+    truths = [template + random.normal(0, 0.003, (frames, 7, 3)) for frames in (5, 9)]
+    preds = [truth + random.normal(0, 0.002, truth.shape) for truth in truths]
+    mouth, upper = [0, 3, 4], [1, 5]
+
+    pooled = np.concatenate(truths) - np.concatenate(preds)
+    their_lve = np.mean([max(sum(frame[v] ** 2) for v in mouth) for frame in pooled])
+    stds = [
+        [np.std(np.sum((m - template)[:, upper] ** 2, axis=2), axis=0).mean() for m in ms] for ms in (truths, preds)
+    ]
+    their_fdd = np.mean(np.array(stds[0]) - np.array(stds[1]))
+
+    frames = [len(truth) for truth in truths]
+    ours = np.average([metrics.lve_squared(p, t, mouth) for p, t in zip(preds, truths)], weights=frames)
+    assert 1e-6 * ours == pytest.approx(their_lve, rel=1e-12)
+    fdd = np.mean([metrics.upper_face_deviation(p - template, t - template, upper) for p, t in zip(preds, truths)])
+    assert 1e-6 * fdd == pytest.approx(their_fdd, rel=1e-12)
 
 
 # ---------------------------------------------------------------- against the naive sum
@@ -94,6 +156,20 @@ def test_ratios_to_the_naive_sum():
         metrics.worst_lip_ratio(fused, truth, truth, LIPS)
 
 
+# ---------------------------------------------------------------- expression
+
+
+def test_retention_is_size_and_direction():
+    pure = np.zeros((1, 2, 3), np.float32)
+    pure[0, 0], pure[0, 1] = (3, 0, 0), (0, 4, 0)
+    assert metrics.retention(0.5 * pure, pure) == pytest.approx((0.5, 1))
+    assert metrics.retention(-pure, pure) == pytest.approx((-1, -1))
+    beside = np.zeros_like(pure)
+    beside[0, 0] = (3, 0, 4)  # 9 of 25 along, both of length 5
+    assert metrics.retention(beside, pure) == pytest.approx((9 / 25, 9 / 25))
+    assert metrics.retention(np.zeros_like(pure), pure) == (0, 0)
+
+
 # ---------------------------------------------------------------- time
 
 
@@ -105,6 +181,19 @@ def test_jitter_is_the_mean_acceleration():
     assert metrics.jitter(fall, fps=25) == pytest.approx(9.81 / 2)
     with pytest.raises(VisemoError, match="jitter: got 2 frames"):
         metrics.jitter(fall[:2])
+
+
+def test_velocity_error_forgives_what_stands_still():
+    truth = np.zeros((3, 2, 3), np.float32)
+    pred = truth + np.float32(0.01)
+    assert metrics.velocity_error(pred, truth, fps=25) == 0
+    pred[1:, 0] += np.array([0.003, 0.004, 0], np.float32)  # one step of 5 mm, one of none; the other vertex stays
+    assert metrics.velocity_error(pred, truth, fps=25) == pytest.approx(5 * 25 / 4, rel=1e-5)
+    assert metrics.velocity_error(pred, truth, LIPS[:1], fps=25) == pytest.approx(5 * 25 / 2, rel=1e-5)
+    with pytest.raises(VisemoError, match="velocity: got 1 frames"):
+        metrics.velocity_error(pred[:1], truth[:1])
+    with pytest.raises(VisemoError, match="velocity: got shapes"):
+        metrics.velocity_error(pred[:2], truth)
 
 
 def test_correlation_finds_the_planted_lag():

@@ -17,7 +17,7 @@ from scipy.spatial import KDTree
 from visemo.data.coarticulation import predicted_gap
 from visemo.data.store import Segment
 from visemo.data.visemes import BILABIALS, LABIODENTALS, OPEN_VOWELS, PHONES, SILENCE
-from visemo.evaluate.metrics import correlation
+from visemo.evaluate.metrics import around, correlation
 from visemo.face.face import Face
 from visemo.types import FloatArray, VisemoError, Waveform
 from visemo.units import FPS, MM_PER_M
@@ -94,9 +94,7 @@ def teeth_gap(vertices: FloatArray, face: Face) -> NDArray[np.float64]:
 
 
 def _extreme(gap: NDArray, phone: Segment, fps: float, pick: Callable[[NDArray], NDArray]) -> float:
-    first = max(0, int(np.floor((phone.start - SLACK) * fps)))
-    last = min(len(gap), int(np.ceil((phone.end + SLACK) * fps)) + 1)
-    return float(pick(gap[min(first, len(gap) - 1) : max(last, first + 1)]))
+    return float(pick(around(gap, phone.start - SLACK, phone.end + SLACK, fps)))
 
 
 def pause_ends(phones: Sequence[Segment], frames: int, fps: float = FPS, shortest: float = 0.4) -> list[int]:
