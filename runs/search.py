@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from visemo.assets import atomic
 from visemo.data.dataset import worn_frames
-from visemo.evaluate.report import SHOWING
+from visemo.evaluate.places import SHOWING
 from visemo.face.face import Face
 from visemo.face.library import load_face
 from visemo.models.audio_encoder import STEP, AudioEncoderConfig, MelEncoder
@@ -279,17 +279,22 @@ class Exam:
                 self.moved[r.take.id] = MM_PER_M * np.asarray(r.motion()[:, self.rows], np.float32)
                 self.pure[r.take.id] = MM_PER_M * r.truth(f"{kind}_pure")[:, self.rows]
 
-    def marks(self, split: Split) -> NDArray[np.float64]:
-        """(6,): ratio, the same at the worst lip vertex, size of the expression at the lips and beside them, error of
-        the naive sum and of the fused face in mm."""
+    def of_split(self, split: Split) -> NDArray[np.float64]:
+        """`marks` of what linear maps leave."""
         directions = split.motion.directions.view(len(split.motion.directions), -1, 3)[:, self.rows].flatten(1)
-        own: dict[str, Array] = {}
-        for kind, takes in self.takes.items():
-            for r in takes:
-                seen = torch.cat([split.motion.coordinates(b) for b in r.blocks()])
-                leak = seen @ (split.slow if kind == "speech" else split.speech_of(r.take.label))
-                other = MM_PER_M * (leak @ directions).view(len(seen), -1, 3).numpy()
-                own[r.take.id] = self.moved[r.take.id] - other
+
+        def own(r: Recording) -> Array:
+            seen = torch.cat([split.motion.coordinates(b) for b in r.blocks()])
+            leak = seen @ (split.slow if r.take.kind == "speech" else split.speech_of(r.take.label))
+            return self.moved[r.take.id] - MM_PER_M * (leak @ directions).view(len(seen), -1, 3).numpy()
+
+        return self.marks(own)
+
+    def marks(self, part: Callable[[Recording], Array]) -> NDArray[np.float64]:
+        """(6,): ratio, the same at the worst lip vertex, size of the expression at the lips and beside them, error of
+        the naive sum and of the fused face in mm; `part` gives what a way takes for a recording's own part, (T, n, 3)
+        mm at `rows`."""
+        own = {r.take.id: part(r) for takes in self.takes.values() for r in takes}
         errors, sizes = np.zeros((2, len(self.rows))), {"lips": [], "beside": []}
         for talk, face in self.pairs:
             worn = worn_frames(len(self.moved[talk]), len(self.moved[face]))
@@ -394,7 +399,7 @@ def main() -> None:
     exam = Exam(corpus)
 
     def row(name: str, splits: Sequence[Split]) -> None:
-        marks = np.array([exam.marks(split) for split in splits])
+        marks = np.array([exam.of_split(split) for split in splits])
         cells = [
             f"{m:.3f} ({marks[:, k].min():.3f}-{marks[:, k].max():.3f})" for k, m in enumerate(marks.mean(axis=0)[:4])
         ]

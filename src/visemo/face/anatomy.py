@@ -28,6 +28,7 @@ CHIN = 8
 SKIN = np.array([0.53, 0.325, 0.245])  # linear RGB
 LIP_RED = np.array([0.43, 0.19, 0.17])
 BROW_BROWN = np.array([0.16, 0.09, 0.06])
+BROW_THICK, BROW_EDGE = 0.035, 0.03  # spans: half a brow's height at the nose, and over how much it fades
 PAIRS = 35  # lip pairs, corners left out
 FEWEST_PAIRS = 15
 # distances in units of the span between the outer corners of the eyes, about 9 cm
@@ -283,14 +284,35 @@ class Anatomy:
     def colors(self, regions: Mapping[str, IntArray]) -> FloatArray:
         """Linear RGB (V, 3): skin, redder lips, darker brows, and eyeballs where they are pieces of their own."""
         colors = np.tile(SKIN, (len(self.points), 1))
-        for region, tint, fade in (("brows", BROW_BROWN, 0.012), ("lips", LIP_RED, 0.008)):
-            members = regions.get(region, np.zeros(0, np.int32))
-            if len(members):
-                share = np.clip(1 - self.away(members) / fade, 0, 1)[:, None] * (0.6 if region == "brows" else 0.9)
-                colors += share * (tint - colors)
+        for tint, share in ((BROW_BROWN, self._hair()), (LIP_RED, self._softened(regions.get("lips", ())))):
+            colors += share[:, None] * (tint - colors)
         for rows in self._eyeballs():
             colors[rows] = eye_colors(self.points[rows] - self.points[rows].mean(axis=0))
         return colors.astype(np.float32)
+
+    def _hair(self) -> NDArray[np.float64]:
+        """(V,) 0..1: strokes along the landmarks of the brows, full at the inner end, thinner and fainter at the tail."""
+        hair = np.zeros(len(self.points))
+        for line in BROW_LINES:
+            inward = line if line is BROW_LINES[1] else line[::-1]  # from the nose outwards
+            knots = self.points[[self.landmarks[number] for number in inward]]
+            for k, (start, stop) in enumerate(pairwise(knots)):
+                along = ((self.points - start) @ (stop - start) / max(np.square(stop - start).sum(), 1e-12)).clip(0, 1)
+                off = np.linalg.norm(self.points - start - along[:, None] * (stop - start), axis=1) / self.span
+                at = (k + along) / (len(knots) - 1)  # 0 at the nose, 1 at the tail
+                edge = np.clip((BROW_THICK * (1 - 0.65 * at) - off) / BROW_EDGE + 0.5, 0, 1)
+                hair = np.maximum(hair, (0.75 - 0.25 * at) * edge * edge * (3 - 2 * edge))
+        return hair
+
+    def _softened(self, members: Sequence[int] | NDArray) -> NDArray[np.float64]:
+        """(V,) 1 within some vertices and 0 without, the step spread over their neighbours."""
+        share = np.zeros(len(self.points))
+        share[np.asarray(members, np.int64)] = 1
+        near = (self.graph > 0).astype(np.float64)
+        degree = np.maximum(np.asarray(near.sum(axis=1)).ravel(), 1)
+        for _ in range(2):
+            share = 0.5 * share + 0.5 * (near @ share) / degree
+        return share
 
     def _eyeballs(self) -> list[NDArray[np.int64]]:
         """The vertices of each piece of the mesh that lies behind lids and is round like an eye."""

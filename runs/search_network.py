@@ -1,0 +1,127 @@
+"""How the fusion module learns the split: networks and objectives on a planted corpus, three seeds each.
+
+    .venv/bin/python runs/search_network.py STORE [--face NAME|DIR] [--steps 400] [--seeds 3] [--only WORD] [-o FILE.md]
+
+Every way is the recipe `default` with some settings changed, on 64 x 64 maps, its losses measured at 1200 vertices. All
+share the frames and the split that they learn from; a seed is that of the batches and of the convolutions' start. Measured
+as in `runs/search.py`, on pairs of the validation part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from search import VERTICES, Exam
+
+from visemo.assets import atomic
+from visemo.face.library import load_face
+from visemo.training.corpus import Corpus, Recording
+from visemo.training.fusion import FusionRecipe, FusionTask
+from visemo.units import MM_PER_M
+
+say = sys.stdout.write
+
+WAYS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "no convolutions: an MLP on displacements": {"geometry_map": False},
+    "16 + 16 blendshapes": {"speech_shapes": 16, "expression_shapes": 16},
+    "48 + 48 blendshapes": {"speech_shapes": 48, "expression_shapes": 48},
+    "blendshapes of any norm": {"unit_norm": False},
+    "no sparsity": {"sparsity": 0.0},
+    "sparsity ten times": {"sparsity": 2e-2},
+    "no price on using a blendshape": {"group": 0.0},
+    "no Laplace": {"laplace": 0.0},
+    "anchor 0.3": {"anchor": 0.3},
+    "anchor 3": {"anchor": 3.0},
+    "no anchor, begun at the split": {"anchor": 0.0},
+    "no split: the published objective": {"objective": "paper", "anchor": 0.0, "group": 0.0, "unit_norm": False,
+                                          "sparsity": 0.01},
+}  # fmt: skip
+
+
+class Trial(FusionTask):
+    """A training whose split was found once for all of them."""
+
+    _closed_form = cache(FusionTask._closed_form)
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:  # the split depends on the corpus alone
+        return isinstance(other, Trial)
+
+
+def trained(recipe: FusionRecipe, corpus: Corpus) -> FusionTask:
+    torch.manual_seed(recipe.seed)
+    task = Trial(recipe, corpus, torch.device("cpu"))
+    for step in range(recipe.steps):
+        for group in task.optimizer.param_groups:
+            group["lr"] = task.rate(step) * group.get("share", 1.0)
+        task.optimizer.zero_grad()
+        task.losses(step)["loss"].backward()
+        task.optimizer.step()
+    return task
+
+
+def marks(exam: Exam, task: FusionTask) -> np.ndarray:
+    """`Exam.marks` of w_A and w_E alone."""
+    model = copy.deepcopy(task.model).eval()
+    model.set_basis(task._basis())
+    halves = model.basis[:, exam.rows].flatten(1).split([model.config.speech_shapes, model.config.expression_shapes])
+
+    def own(r: Recording) -> np.ndarray:
+        talks = r.take.kind == "speech"
+        encode = model.encode_speech if talks else model.encode_expression
+        weights = torch.cat([encode(block)[0 if talks else 1] for block in r.blocks()])
+        return MM_PER_M * (weights @ halves[0 if talks else 1]).view(len(weights), -1, 3).numpy()
+
+    with torch.no_grad():
+        return exam.marks(own)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--face", default="builtin")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="")
+    parser.add_argument("-o", dest="out", type=Path)
+    args = parser.parse_args()
+    corpus = Corpus([args.store], load_face(args.face), "heldout")
+    fact = corpus.facts[0]["generator"]
+    lines = [
+        f"Generator {fact['version']}, seed {fact['config']['seed']}, hash {fact['hash']}; {args.steps} steps, "
+        f"{args.seeds} seeds.", "",
+        "| way | ratio, all vertices | ratio, worst lip vertex | expression at the lips | beside the lips | fused mm |",
+        "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    say("\n".join(lines) + "\n")
+    exam = Exam(corpus)
+    base = replace(FusionRecipe.default(args.steps), horizon=args.steps, vertices=VERTICES, pool=8000, split="heldout")
+    for name, changes in WAYS.items():
+        if args.only in name:
+            found = [marks(exam, trained(replace(base, seed=seed, **changes), corpus)) for seed in range(args.seeds)]
+            table = np.array(found)
+            cells = [
+                f"{m:.3f} ({table[:, k].min():.3f}-{table[:, k].max():.3f})" for k, m in enumerate(table.mean(0)[:4])
+            ]
+            lines.append(f"| {name} | {' | '.join(cells)} | {table[:, 5].mean():.3f} of {table[:, 4].mean():.3f} |")
+            say(lines[-1] + "\n")
+            sys.stdout.flush()
+    if args.out:
+        with atomic(args.out) as path:
+            path.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
