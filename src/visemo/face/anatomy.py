@@ -291,7 +291,7 @@ class Anatomy:
         return colors.astype(np.float32)
 
     def _hair(self) -> NDArray[np.float64]:
-        """(V,) 0..1: strokes along the landmarks of the brows, full at the inner end, thinner and fainter at the tail."""
+        """(V,) 0..1: strokes along the landmarks of the brows, thinner and fainter towards the tail."""
         hair = np.zeros(len(self.points))
         for line in BROW_LINES:
             inward = line if line is BROW_LINES[1] else line[::-1]  # from the nose outwards
