@@ -1,6 +1,6 @@
 """Tables and figures of a planted store, stage by stage; `runs/tables.sh` calls all of them.
 
-    .venv/bin/python runs/tables.py rivals --help
+.venv/bin/python runs/tables.py rivals --help
 """
 
 import sys
