@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
 import pickle
@@ -179,6 +180,38 @@ class _Chumpy(_StandIn):
         raise VisemoError(f"pickle holds a {self.origin} without an array of its own, expected one; store plain arrays")
 
 
+class _Storage(_StandIn):
+    """The numbers of a torch tensor: bytes that torch itself reads as weights, running nothing of them."""
+
+    origin = "torch.storage"
+
+    def __init__(self, raw: Any) -> None:
+        if not isinstance(raw, bytes):
+            raise ValueError("a tensor without bytes")
+        self.raw = raw
+
+    def value(self, restore: Callable[[Any], Any]) -> Any:
+        import torch
+
+        return torch.load(io.BytesIO(self.raw), map_location="cpu", weights_only=True)
+
+
+class _Tensor(_StandIn):
+    """A torch tensor, which becomes an array."""
+
+    origin = "torch.Tensor"
+
+    def __init__(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> None:
+        self.storage, self.offset, self.size, self.stride = storage, offset, size, stride
+
+    def value(self, restore: Callable[[Any], Any]) -> np.ndarray:
+        import torch
+
+        storage = restore(self.storage)
+        flat = torch.empty(0, dtype=storage.dtype).set_(storage)
+        return flat.as_strided(restore(self.size), restore(self.stride), self.offset).numpy().copy()
+
+
 def _restored_dtype(dtype: Any, restore: Callable[[Any], Any]) -> np.dtype:
     if not isinstance(dtype, _Dtype):
         raise ValueError("an array without a dtype")
@@ -240,6 +273,9 @@ _GLOBALS: dict[tuple[str, str], Any] = {
     ("builtins", "bytes"): _Call(lambda: b""),  # and none of them
     ("builtins", "object"): _StandIn,
     ("copyreg", "_reconstructor"): _Call(_rebuild),
+    ("torch._utils", "_rebuild_tensor_v2"): _Call(_Tensor),
+    ("torch.storage", "_load_from_bytes"): _Call(_Storage),
+    ("collections", "OrderedDict"): _Call(lambda: {}),  # the hooks of a tensor, none of them
 }
 _SPARSE_MODULES = {f"scipy.sparse{end}" for end in ("", ".csc", ".csr", "._csc", "._csr")}
 _SPARSE = {"csc_matrix", "csr_matrix", "csc_array", "csr_array"}
@@ -314,23 +350,34 @@ class _Restorer:
 
 
 def read_array_pickle(path: Path) -> Any:
-    """Read a pickle that holds only dicts, lists, numbers, text and arrays (python 2 too).
+    """Read a pickle file that holds only dicts, lists, numbers, text and arrays; see `array_pickle` for those.
 
-    Arrays are numpy's, scipy's compressed sparse matrices, and chumpy's, which need no chumpy and become numpy's. None
-    of these classes is made by the pickle itself: it fills inert stand-ins, of whose checked contents the arrays are
-    made afterwards.
-
-    Raises VisemoError naming the first class that is none of these, before anything of it runs, and for damage.
+    Raises VisemoError as that does, and for a missing file.
     """
     try:
         with Path(path).open("rb") as file:  # read piece by piece: recordings come in pickles of gigabytes
-            _check_sizes(file)
-            file.seek(0)
-            return _Restorer()(_ArrayUnpickler(file, encoding="latin1").load())
+            return array_pickle(file, str(path))
     except FileNotFoundError as error:
         raise VisemoError(f"{path}: no such file, expected a pickle of arrays") from error
+
+
+def array_pickle(stream: BinaryIO, what: str) -> Any:
+    """Read a pickle of dicts, lists, numbers, text and arrays (python 2 too) from where a seekable stream stands.
+
+    Arrays are numpy's, scipy's compressed sparse matrices, torch's tensors, and chumpy's, which need no chumpy; the
+    last two become numpy's. None of these classes is made by the pickle itself: it fills inert stand-ins, of whose
+    checked contents the arrays are made afterwards.
+
+    Raises VisemoError, naming `what` it is, for the first class that is none of these, before anything of it runs,
+    and for damage.
+    """
+    start = stream.tell()
+    try:
+        _check_sizes(stream)
+        stream.seek(start)
+        return _Restorer()(_ArrayUnpickler(stream, encoding="latin1").load())
     except VisemoError as error:
-        raise VisemoError(f"{path}: {error}") from error
+        raise VisemoError(f"{what}: {error}") from error
     except Exception as error:  # there is little that damaged instructions cannot make the machine raise
         why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise VisemoError(f"{path}: got a damaged pickle ({why}), expected arrays; get the file anew") from error
+        raise VisemoError(f"{what}: got a damaged pickle ({why}), expected arrays; get the file anew") from error

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visemo.geometry.align import rigid_align
+from visemo.geometry.align import rigid_align, similarity_align
 from visemo.geometry.rotation import axis_angle_to_matrix
 from visemo.types import VisemoError
 
@@ -43,3 +43,21 @@ def test_what_does_not_correspond_is_refused():
     for weights in (np.zeros(4), -np.ones(4), np.ones(3)):
         with pytest.raises(VisemoError, match="expected 4 non-negative ones"):
             rigid_align(np.zeros((4, 3)), np.zeros((4, 3)), weights)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), size=st.floats(0.001, 1000))
+def test_a_planted_change_of_size_is_found(seed, size):
+    rng = np.random.default_rng(seed)
+    source, weights = rng.normal(size=(12, 3)), rng.uniform(0.1, 1, 12)
+    rotation, shift = axis_angle_to_matrix(rng.normal(size=3)), rng.normal(size=3)
+    target = size * source @ rotation.T + shift
+    found, turned, t = similarity_align(source, target, weights)
+    assert found == pytest.approx(size, rel=1e-6)
+    assert np.allclose(turned, rotation, atol=1e-6)
+    assert np.allclose(found * source @ turned.T + t, target, atol=1e-6 * max(size, 1))
+
+
+def test_points_without_a_size_are_refused():
+    with pytest.raises(VisemoError, match="alignment: got points in one place"):
+        similarity_align(np.ones((4, 3)), np.random.default_rng(3).normal(size=(4, 3)))

@@ -14,6 +14,7 @@ import tyro
 
 from visemo.cli.about import Benchmark, Evaluate, Info
 from visemo.cli.animate import Animate, Demo, Edit, Render
+from visemo.cli.compare import Compare
 from visemo.cli.data import Doctor, Fetch, Prepare
 from visemo.cli.register import Register
 from visemo.cli.train import Assemble, Train
@@ -32,6 +33,7 @@ VERBS: dict[str, type[Verb]] = {
     "train": Train,
     "assemble": Assemble,
     "evaluate": Evaluate,
+    "compare": Compare,
     "info": Info,
     "benchmark": Benchmark,
 }

@@ -1,4 +1,4 @@
-"""Rigid alignment of two point sets in correspondence."""
+"""Rigid alignment of two point sets in correspondence, with or without a change of size."""
 
 from __future__ import annotations
 
@@ -41,3 +41,22 @@ def rigid_align(
     upright = np.diag([1.0, 1.0, np.sign(np.linalg.det(vt.T @ u.T))])
     rotation = vt.T @ upright @ u.T
     return rotation, aim - rotation @ center
+
+
+def similarity_align(
+    source: NDArray, target: NDArray, weights: NDArray | None = None
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """As `rigid_align`, with the size that fits best: s, R, t with target ~ s * source @ R.T + t.
+
+    Raises VisemoError as that does, and for points that all lie in one place. Source: Umeyama 1991.
+    """
+    rotation, _ = rigid_align(source, target, weights)
+    w = np.ones(len(source)) if weights is None else np.asarray(weights, np.float64)
+    w = w / w.sum()
+    center, aim = w @ source, w @ target
+    turned = (source - center) @ rotation.T
+    spread = float(w @ np.square(turned).sum(axis=1))
+    if not spread > 0:
+        raise VisemoError("alignment: got points in one place, expected some that are apart")
+    size = float(w @ (turned * (target - aim)).sum(axis=1)) / spread
+    return size, rotation, aim - size * rotation @ center
