@@ -3,8 +3,8 @@
     .venv/bin/python runs/search_network.py STORE [--face NAME|DIR] [--steps 400] [--seeds 3] [--only WORD] [-o FILE.md]
 
 Every way is the recipe `default` with some settings changed, on 64 x 64 maps, its losses measured at 1200 vertices.
-All share the split that they learn from; a seed is that of the frames, the batches and the convolutions' start. Measured
-as in `runs/search.py`, on pairs of the validation part.
+All share the split that they learn from; a seed is that of the frames, the batches and the convolutions' start.
+Measured as in `runs/search.py`, on pairs of the validation part.
 """
 
 from __future__ import annotations

@@ -210,15 +210,15 @@ def test_the_bundled_speech_is_there():
 def test_evaluate_says_the_numbers(tiny_folder, tmp_path, monkeypatch, capsys):
     from visemo.evaluate import report
 
-    def measured(model, data, out, split, progress):
-        assert (model.face.name, [str(path) for path in data], split) == ("builtin", ["a", "b"], "paper")
+    def measured(model, data, out, split, progress, limit):
+        assert (model.face.name, [str(path) for path in data], split, limit) == ("builtin", ["a", "b"], "paper", 3)
         return [report.Row("lve", 1.25, "mm", 1.0, 1.5, 9, "fused")]
 
     monkeypatch.setattr(report, "evaluate", measured)
-    words = ["--data", "a", "--data", "b", "--split", "paper", "-o", f"{tmp_path}/report"]
+    words = ["--data", "a", "--data", "b", "--split", "paper", "--limit", "3", "-o", f"{tmp_path}/report"]
     assert main(["evaluate", "--model", str(tiny_folder), *words]) == 0
     said = capsys.readouterr().out
-    assert "lve  fused       1.250 mm  [1.000, 1.500]  n = 9" in said and "report.md" in said
+    assert "lve  fused  1.250 mm  [1.000, 1.500]  n = 9" in said and "report.html" in said
 
 
 def test_expression_syntax():

@@ -119,7 +119,7 @@ def test_upper_face_deviation_is_signed():
 
 
 def test_codetalkers_numbers_are_theirs():
-    """Beside a twin that goes as their cal_metric.py: raw units, squares, no root; frames pooled, sequences averaged."""
+    """Beside a twin that goes as cal_metric.py: raw units, squares, no root; frames pooled, sequences averaged."""
     random = np.random.default_rng(11)
     template = random.uniform(-0.1, 0.1, (7, 3))
     truths = [template + random.normal(0, 0.003, (frames, 7, 3)) for frames in (5, 9)]

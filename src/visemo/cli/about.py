@@ -103,16 +103,18 @@ def _sound_facts(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Evaluate(Verb):
-    """Measure a model on the held-out takes of stores: a report to read and metrics.json beside it."""
+    """Measure a model on the held-out takes of stores: a page to look at, a report to read and metrics.json."""
 
     data: Annotated[UseAppendAction[tuple[Path, ...]], arg(metavar="STORE")]
     """a prepared store; repeat it for several; stores with planted truth also measure the separation"""
     out: Annotated[Path, arg(aliases=("-o",), metavar="DIR")]
-    """folder for report.md and metrics.json"""
+    """folder for report.html, report.md and metrics.json"""
     model: Annotated[str, arg(metavar="NAME|DIR")] = "default"
     """an embedded model by name, or a model folder"""
     split: str = "faceformer"
     """the division whose test part is measured"""
+    limit: Annotated[int | None, arg(metavar="N")] = None
+    """for a quick look: at most N takes of each kind, evenly picked"""
 
     examples: ClassVar[tuple[str, ...]] = ("visemo evaluate --model default --data planted -o report",)
 
@@ -124,12 +126,13 @@ class Evaluate(Verb):
         from visemo.render.progress import progress_bar
 
         with progress_bar("evaluating") as done:
-            rows = evaluate(load_model(self.model), self.data, self.out, self.split, done)
-        width = max(len(row.name) for row in rows)
+            model = load_model(self.model)
+            rows = evaluate(model, self.data, self.out, self.split, progress=done, limit=self.limit)
+        width, wide = (max(map(len, column)) for column in zip(*((row.name, row.mode) for row in rows)))
         for row in rows:
             interval = f"[{row.low:.3f}, {row.high:.3f}]  n = {row.n}"
-            say(f"{row.name:<{width}}  {row.mode:<10}  {row.value:.3f} {row.unit}  {interval}")
-        say(str(self.out / "report.md"))
+            say(f"{row.name:<{width}}  {row.mode:<{wide}}  {row.value:.3f} {row.unit}  {interval}")
+        say(str(self.out / "report.html"))
         return 0
 
 

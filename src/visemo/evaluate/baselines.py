@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 from torch.nn import functional as F
 
 from visemo.models.audio_encoder import STEP, AudioEncoderConfig, MelEncoder
@@ -37,17 +36,23 @@ class Baselines:
         flat = self.lips.reshape(len(loud), -1).astype(np.float64)
         self.jaw = np.linalg.lstsq(_with_one(loud), flat, rcond=None)[0].astype(np.float32)
         self.encoder = MelEncoder(AudioEncoderConfig(bands=BANDS))
-        self.sounds = KDTree(np.concatenate([self._sound(r)[::stride] for r in talks]))
+        self.sounds = np.concatenate([self._sound(r)[::stride] for r in talks]).astype(np.float64)
 
     def guess(self, recording: Recording) -> dict[str, FloatArray]:
         """Every guess at one take, by name."""
-        nearest = self.sounds.query(self._sound(recording))[1]
+        nearest = self._nearest(self._sound(recording))
         jaw = (_with_one(loudness(recording)) @ self.jaw).reshape(-1, *self.mean.shape)
         return {
             "mean face": np.broadcast_to(self.mean, jaw.shape),
             "energy jaw": jaw.astype(np.float32, copy=False),
             "retrieval": self.lips[nearest],
         }
+
+    def _nearest(self, sound: NDArray[np.float32]) -> NDArray[np.int64]:
+        """(T,) the training frame next to each row of `sound` (T, n): one product, as no tree is of use in so many
+        dimensions."""
+        squared = np.square(self.sounds).sum(axis=1)
+        return (squared - 2 * (sound.astype(np.float64) @ self.sounds.T)).argmin(axis=1)
 
     def _sound(self, recording: Recording) -> NDArray[np.float32]:
         """(T, n) what each frame of a take sounds like."""
