@@ -210,7 +210,7 @@ def test_the_bundled_speech_is_there():
 def test_evaluate_says_the_numbers(tiny_folder, tmp_path, monkeypatch, capsys):
     from visemo.evaluate import report
 
-    def measured(model, data, out, split, progress, limit):
+    def measured(model, data, out, split, *, progress, limit):
         assert (model.face.name, [str(path) for path in data], split, limit) == ("builtin", ["a", "b"], "paper", 3)
         return [report.Row("lve", 1.25, "mm", 1.0, 1.5, 9, "fused")]
 
