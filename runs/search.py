@@ -123,10 +123,13 @@ def by_sound(material: Material) -> Split:
         y = np.concatenate([take - take.mean(axis=0) for take in takes])
         x = np.c_[x - x.mean(axis=0), np.ones(len(x))]
         told = x @ np.linalg.solve(x.T @ x + 1e-3 * np.trace(x.T @ x) / x.shape[1] * np.eye(x.shape[1]), x.T @ y)
-        # what sound explains is all speech, up to a factor: fitted as the amounts of fast and slow are
-        explained, rest = told.T @ told / len(told), (y - told).T @ (y - told) / len(told)
-        amounts = closed._amounts(speech.moment, explained, rest)
-        return amounts[0] * explained, amounts[1] * rest
+        # sound tells only a part even of what is all speech: as much as of what it tells best
+        whole = y.T @ y / len(y)
+        whole += 1e-6 * np.trace(whole) / len(whole) * np.eye(len(whole))
+        share, filters = scipy.linalg.eigh(told.T @ told / len(told), whole)
+        patterns = np.linalg.inv(filters)
+        spoken = (patterns.T * np.clip(share / share.max(), 0, 1)) @ patterns
+        return spoken, whole - spoken
 
     kept = closed.speech_and_expression
     try:
