@@ -90,7 +90,7 @@ def test_pictures_are_pictures(page):
     assert len(pictures) == 3 + 3 * 4  # heat maps, and three of the worst frame of each take
     for picture in pictures:
         image = Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2])))
-        assert image.format == "PNG" and image.size[0] > 100 and len(set(image.getdata())) > 100
+        assert image.format == "PNG" and image.size[0] > 100 and np.ptp(np.asarray(image), axis=(0, 1)).min() > 50
 
 
 def test_the_worst_frame_comes_first(model, store, tmp_path):
@@ -102,7 +102,7 @@ def test_the_worst_frame_comes_first(model, store, tmp_path):
     motion = np.load(path)
     motion[30, model.face.regions["lips"]] += np.float16(0.03)
     np.save(path, motion)
-    evaluate(model, [folder], tmp_path / "out")
+    evaluate(model, [folder], tmp_path / "out", limit=4)
     frames = [text for text in Outline((tmp_path / "out" / "report.html").read_text()).captions if " s, /" in text]
     assert take in frames[0] and "1.00 s, /aa/" in frames[0]
     errors = [float(text.split(" mm")[0]) for text in frames]

@@ -138,8 +138,8 @@ def test_speech_alone_is_measured(model, store, tmp_path):
     found = {(row.name, row.mode): row for row in evaluate(model, [alone], tmp_path / "out")}
     assert found["lve", "speech"].n == 4 and not any(mode in ("expression", "fused") for _, mode in found)
     silent = altered(store, tmp_path / "silent", splits={"faceformer": shown}, pairs=[])
-    found = {(row.name, row.mode): row for row in evaluate(model, [silent], tmp_path / "out")}
-    assert ("lve", "speech") not in found and found["energy of eps", "expression"].n == 12
+    found = {(row.name, row.mode): row for row in evaluate(model, [silent], tmp_path / "out", limit=3)}
+    assert ("lve", "speech") not in found and found["energy of eps", "expression"].n == 3
     nothing = altered(store, tmp_path / "nothing", splits={"faceformer": spoken | {"test": []}}, pairs=[])
     with pytest.raises(VisemoError, match="got no speech takes to test with"):
         evaluate(model, [nothing], tmp_path / "out")

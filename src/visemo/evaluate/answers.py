@@ -74,7 +74,7 @@ class Answers:
                 moved = self._moved(said)
                 weights.append(self.encode("speech", moved))
                 off += (moved - recorded).norm(dim=2).sum(dim=0)
-            error = MM_PER_M * off.numpy() / recording.frames
+            error = (off * (MM_PER_M / recording.frames)).numpy()
             self._spoken[name] = Spoken(latents.numpy(), np.concatenate(weights), error)
         return self._spoken[name]
 

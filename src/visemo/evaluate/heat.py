@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from visemo.face.face import Face
+from visemo.render.raster import Rasteriser
 from visemo.render.video import FaceRenderer, Picture
 from visemo.types import Animation, FloatArray
 
@@ -34,12 +35,7 @@ class Portraits:
     def __init__(self, face: Face, motions: FloatArray) -> None:
         self.face, self.motions = face, np.ascontiguousarray(motions, np.float32)
         self.skin = FaceRenderer(face, self.motions, SIZE)
-        self.plaster = copy(self.skin.drawing)
-        self.plaster.colors = np.full_like(self.skin.drawing.colors, PLASTER)
-        self.plaster.gloss = np.zeros_like(self.skin.drawing.gloss)
-        lamps, room = self.skin.drawing.lamps.copy(), self.skin.drawing.ambient
-        lamps[:, 3:6] = LAMPS * lamps[:, 3:6].mean(axis=1, keepdims=True)
-        self.plaster.lamps, self.plaster.ambient = lamps, np.full_like(room, ROOM * room.mean())
+        self.plaster = plaster_of(self.skin.drawing)
         at = self.skin.drawing.camera.project(face.template, SIZE, SIZE)[:, :2]
         left, top = np.clip((at.min(axis=0) - MARGIN * SIZE).astype(int), 0, SIZE)
         right, bottom = np.clip((at.max(axis=0) + MARGIN * SIZE).astype(int), 0, SIZE)
@@ -65,6 +61,17 @@ class Portraits:
         return self.skin.vertices(clip, 0)
 
 
+def plaster_of(skin: Rasteriser) -> Rasteriser:
+    """What draws the same as plaster in white light, to be coloured; it has its own colours, lamps and gloss."""
+    plaster = copy(skin)
+    plaster.colors = np.full_like(skin.colors, PLASTER)
+    plaster.gloss = np.zeros_like(skin.gloss)
+    plaster.lamps = skin.lamps.copy()
+    plaster.lamps[:, 3:6] = LAMPS * skin.lamps[:, 3:6].mean(axis=1, keepdims=True)
+    plaster.ambient = np.full_like(skin.ambient, ROOM * skin.ambient.mean())
+    return plaster
+
+
 def colours_of(shares: NDArray) -> FloatArray:
     """(n, 3) linear RGB of shares (n,) of the scale; what is beyond 1 looks like 1."""
     stops = np.array([[int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)] for colour in COLOURS])
@@ -76,5 +83,5 @@ def colours_of(shares: NDArray) -> FloatArray:
 def data_uri(picture: Picture) -> str:
     """A picture (H, W, 3) uint8 as the address of an image: a PNG inside the page."""
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="PNG", optimize=True)
+    Image.fromarray(picture).save(stream, format="PNG")
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
