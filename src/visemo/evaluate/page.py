@@ -24,7 +24,7 @@ HEADLINES = {
         "the error of the naive sum is what the fused face has against the planted truth",
     ),
     ("emotion kept beside the lips, amplitude", "fused"): (
-        "{:.0%}",
+        "{:.2f}",
         "of an expression's size is left beside the lips while the face speaks",
     ),
     ("closure recall at /p b m/", "fused, guarded"): (
