@@ -1,6 +1,6 @@
 """What separates speech from expression, without any network: every way of dividing a planted corpus that was tried.
 
-    .venv/bin/python runs/search.py STORE [--face NAME|DIR] [--seeds 3] [--only WORD] [-o FILE.md]
+    .venv/bin/python runs/search.py STORE [--face NAME|DIR] [--seeds 3] [--only WORD ...] [-o FILE.md]
 
 Each way turns the training part into two linear maps on motion coordinates: what is expression in a frame of talk,
 and what is speech in a frame of an expression. It is measured on pairs of the validation part, at 1200 vertices: error
@@ -388,7 +388,7 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("--face", default="builtin")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", nargs="*", default=[""], help="words that a way's name has one of")
     parser.add_argument("-o", dest="out", type=Path)
     args = parser.parse_args()
     corpus = Corpus([args.store], load_face(args.face), "heldout")
@@ -415,11 +415,11 @@ def main() -> None:
     row("the naive sum", [Split(sixty[0].motion, nothing, {"": nothing})])
     row("best linear maps, truth known", [oracle(exam, sixty[0].motion, corpus)])
     for name, way in WAYS.items():
-        if args.only in name:
+        if any(word in name for word in args.only):
             row(name, [way(material) for material in sixty])
     del sixty
     for name, count in COMPONENTS.items():
-        if args.only in name:
+        if any(word in name for word in args.only):
             row(name, [ours(SplitConfig(count))(m) for m in materials(corpus, count, args.seeds, sounds=False)])
     if args.out:
         with atomic(args.out) as path:

@@ -4,15 +4,16 @@
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tyro
 
 from visemo.evaluate import figures, tables
+from visemo.evaluate.rivals import STEPS, field_of_rivals
 from visemo.evaluate.rivals.blends import NAIVE, blends
 from visemo.evaluate.rivals.contest import Contest, ContestConfig
-from visemo.evaluate.rivals.field import STEPS, field_of_rivals
 from visemo.evaluate.rivals.modules import modules_of
 from visemo.evaluate.rivals.rival import TRIALS
 from visemo.evaluate.rivals.showcase import Showcase
@@ -24,7 +25,7 @@ from visemo.types import VisemoError
 OURS = "fusion module"
 PICTURED = (  # in Fig. 5
     NAIVE, "best interpolation", "one-third rule", "label offset, as large as the take", "double encoder",
-    "temporal patterns, expression projected", OURS,
+    "temporal patterns, projected", OURS,
 )  # fmt: skip
 SOUNDS = ("/w/", "/m/")  # in Fig. 6
 TAKES = 12  # of each kind, that say which blendshapes Fig. 4 shows
@@ -88,9 +89,14 @@ def shown_in(folder: Path) -> Showcase:
     return shown
 
 
-if __name__ == "__main__":
+def main(words: Sequence[str] | None = None) -> None:
+    """The stage that the words name; those of the command line by default."""
     stages = {"rivals": rivals, "ablations": ablations, "write": write, "draw": draw}
+    tyro.extras.subcommand_cli_from_dict(stages, args=words)
+
+
+if __name__ == "__main__":
     try:
-        tyro.extras.subcommand_cli_from_dict(stages)
+        main()
     except VisemoError as error:
         sys.exit(str(error))
