@@ -63,7 +63,7 @@ class Entry:
     fps: float = 0.0
     values: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     worst: list[Frame] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    assumed: dict[str, float] = field(default_factory=dict)  # note -> the largest of its numbers
     _error: NDArray | float = 0.0
     _frames: int = 0
 
@@ -76,18 +76,23 @@ class Entry:
         """Measure one sequence."""
         self.format, self.fps = clip.format, clip.fps
         for name, value in measures(laid, ground).items():
-            self.values[name][sequence] = value
-        for note in (*clip.notes, *laid.notes):
-            if note not in self.notes:
-                self.notes.append(note)
+            if np.isfinite(value):
+                self.values[name][sequence] = value
+        for note, number in {**dict.fromkeys(clip.notes, 0.0), **laid.notes}.items():
+            self.assumed[note] = max(number, self.assumed.get(note, 0.0))
         errors = metrics.vertex_errors(laid.prediction, laid.truth)
         self._error, self._frames = self._error + errors.sum(axis=0), self._frames + len(errors)
         self.worst += _worst_frames(sequence, laid, errors, ground.lips.indices)
         self.worst = sorted(self.worst, key=lambda frame: -frame.lips)[:WORST]
 
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed or left out."""
+        return [note.replace("{}", f"{number:.2g}") for note, number in self.assumed.items()]
+
     def interval(self, name: str) -> tuple[float, float, float] | None:
         """Mean over sequences and its 95 % bootstrap interval; None where the measure says nothing of any."""
-        found = [value for value in self.values[name].values() if np.isfinite(value)]
+        found = list(self.values[name].values())
         return metrics.bootstrap_interval(found) if found else None
 
 
@@ -127,12 +132,12 @@ class Comparison:
 
     def text(self) -> str:
         """The table for people, in Markdown, with the sets and what was assumed below."""
-        head = ["", *(f"{name} {unit}" for name, unit in UNITS.items()), "n"]
-        rows = [head, ["---"] * len(head), self._truth_row()]
-        for entry in self.entries:
-            cells = [_cell(entry, name) for name in UNITS]
-            rows.append([entry.label, *cells, str(len(entry.values["lve"]))])
-        wide = [max(len(row[k]) for row in rows) for k in range(len(head))]
+        rows = [["", *(entry.label for entry in self.entries), "truth"], ["---"] * (len(self.entries) + 2)]
+        for name, unit in UNITS.items():
+            own = f"{np.mean(list(self.jitter.values())):.4g}" if name == "jitter" else ""
+            rows.append([f"{name}, {unit}", *(_cell(entry, name) for entry in self.entries), own])
+        rows.append(["n", *(str(len(entry.values["lve"])) for entry in self.entries), str(len(self.jitter))])
+        wide = [max(map(len, column)) for column in zip(*rows)]
         lines = [
             "| " + " | ".join(cell.ljust(w, "-" if cell == "---" else " ") for cell, w in zip(row, wide)) + " |"
             for row in rows
@@ -141,10 +146,6 @@ class Comparison:
         for entry in self.entries:
             lines += [f"- {entry.label}: {'; '.join([f'{entry.format}, {entry.fps:g} frames a second', *entry.notes])}"]
         return "\n".join(lines)
-
-    def _truth_row(self) -> list[str]:
-        own = f"{np.mean(list(self.jitter.values())):.4g}"
-        return ["truth", *(own if name == "jitter" else "" for name in UNITS), str(len(self.jitter))]
 
     def _content(self) -> dict:
         ground = self.ground
@@ -212,7 +213,12 @@ def compare(
     count = first.vertices.shape[1]
     ground = choices.ground(count if rows is None or count <= int(rows.max()) else len(rows))
     comparison = Comparison(ground, truth.label, [Entry(p.label) for p in predictions], triangles=ground.triangles)
-    plan = [matched(truths, find_clips(p.path, bodies), str(p.path)) for p in predictions]
+    plan = []
+    for prediction, entry in zip(predictions, comparison.entries):
+        found = find_clips(prediction.path, bodies)
+        plan.append(matched(truths, found, str(prediction.path)))
+        if len(plan[-1]) < len(found):
+            entry.assumed["{} clips left out: no truth of their names"] = len(found) - len(plan[-1])
     done, total = 0, sum(map(len, plan))
     for there in truths:
         own = [(n, found) for n, pairs in enumerate(plan) for match, found in pairs if match is there]
@@ -286,7 +292,3 @@ def _cell(entry: Entry, name: str) -> str:
         return ""
     value, low, high = found
     return f"{value:.4g}" if len(entry.values[name]) == 1 else f"{value:.4g} [{low:.4g}, {high:.4g}]"
-
-
-def _filled(cell: str, width: int) -> str:
-    return cell.ljust(width, "-" if cell == "---" else " ")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,17 +15,21 @@ from visemo.units import M_PER_MM, MM_PER_M
 
 STILL = 0.25  # of the vertices, those that move least, by which faces without a known neutral are laid on each other
 ANOTHER_HEAD = 1.0 * M_PER_MM  # rms between neutrals that are of two people
+ROUNDING = 1e-6  # frames
 
 
 @dataclass(frozen=True, eq=False)
 class Laid:
-    """A prediction on the truth: both (T, V, 3) m at `fps`, on the neutral `rest` (V, 3) m."""
+    """A prediction on the truth: both (T, V, 3) m at `fps`, on the neutral `rest` (V, 3) m.
+
+    `notes` say what was done for that; each has a number, which stands where it has `{}`.
+    """
 
     truth: FloatArray
     prediction: FloatArray
     rest: FloatArray
     fps: float
-    notes: tuple[str, ...] = ()
+    notes: Mapping[str, float] = field(default_factory=dict)
 
 
 def lay_on(clip: Clip, truth: Clip, rows: IntArray | None = None) -> Laid:
@@ -61,17 +65,18 @@ def lay_on(clip: Clip, truth: Clip, rows: IntArray | None = None) -> Laid:
         still = true.std(axis=0).sum(axis=1)
         still = still <= np.quantile(still, STILL)
         size, rotation, shift = similarity_align(pred[:, still].mean(axis=0), true[:, still].mean(axis=0))
-        off = np.zeros_like(true[0])
-        notes.append("neutral unknown: laid on the truth by what moves least")
+        off = None
+        notes["neutral unknown: laid on the truth by what moves least"] = 0
     pred = size * pred @ rotation.T + shift
-    apart = float(np.square(off).sum(axis=1).mean() ** 0.5)
-    if apart > ANOTHER_HEAD:
+    if off is not None and (apart := _rms(off)) > ANOTHER_HEAD:
         pred += off
-        notes.append(f"another head ({MM_PER_M * apart:.1f} mm rms): its motion is shown on the truth's")
+        notes["another head ({} mm rms): its motion is shown on the truth's"] = MM_PER_M * apart
+    elif off is None and (apart := _rms((true - pred).mean(axis=0)[still])) > ANOTHER_HEAD:
+        notes["ANOTHER HEAD ({} mm rms where least moves): errors are of its shape too"] = MM_PER_M * apart
     if rest is None:
         rest = true[0]
-        notes.append("neutral of the truth unknown: its first frame stands for it in fdd")
-    return Laid(true, pred.astype(np.float32), rest, truth.fps, tuple(notes))
+        notes["neutral of the truth unknown: its first frame stands for it in fdd"] = 0
+    return Laid(true, pred.astype(np.float32), rest, truth.fps, notes)
 
 
 def _picked(clip: Clip, rows: IntArray | None) -> tuple[FloatArray, FloatArray | None]:
@@ -81,12 +86,19 @@ def _picked(clip: Clip, rows: IntArray | None) -> tuple[FloatArray, FloatArray |
     return clip.vertices[:, rows], None if clip.template is None else clip.template[rows]
 
 
-def _trimmed(clip: Clip, truth: Clip, frames: int) -> list[str]:
+def _trimmed(clip: Clip, truth: Clip, frames: int) -> dict[str, float]:
     """What of the two is left out."""
-    notes = [] if clip.fps == truth.fps else [f"{clip.fps:g} to {truth.fps:g} frames a second, by time"]
-    over = [(name, c.seconds - frames / truth.fps) for name, c in (("it", clip), ("the truth", truth))]
-    notes += [f"{seconds:.2f} s at the end of {name} left out" for name, seconds in over if seconds * truth.fps > 0.5]
+    notes = {} if clip.fps == truth.fps else {f"{clip.fps:g} to {truth.fps:g} frames a second, by time": 0.0}
+    for name, whole in (("it", clip), ("the truth", truth)):
+        over = whole.seconds - frames / truth.fps
+        if over * truth.fps > 0.5 + ROUNDING:
+            notes[f"up to {{}} s at the end of {name} left out"] = over
     return notes
+
+
+def _rms(offsets: np.ndarray) -> float:
+    """Of the lengths of (N, 3) vectors."""
+    return float(np.square(offsets).sum(axis=1).mean() ** 0.5)
 
 
 def matched(truths: Sequence[Found], predictions: Sequence[Found], what: str) -> list[tuple[Found, Found]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from visemo.evaluate.charts import nice_step
 from visemo.evaluate.comparison import Comparison
-from visemo.evaluate.heat import colours_of
+from visemo.evaluate.heat import colours_of, plaster_of
 from visemo.face.attach import part_bases
 from visemo.face.face import Face
 from visemo.media import VideoWriter
@@ -23,8 +22,6 @@ from visemo.render.video import FaceRenderer, Picture, contact_sheet, parts_at_r
 from visemo.types import FloatArray, IntArray
 
 SKIN = (0.52, 0.34, 0.27)  # linear RGB of a mesh that has no colours
-PLASTER = 0.62
-LAMPS, ROOM = 0.34, 1.75  # the lamps are dimmed and the room is lit: shape shows, and colours stay what they are
 QUANTILE = 0.995  # of the vertices fit on the colour scale
 
 
@@ -46,12 +43,7 @@ class Stage:
         else:
             colours = np.tile(np.array(SKIN, np.float32), (len(rest), 1))
             self.skin = Rasteriser(triangles, colours, portrait(rest), size=(size, size))
-        self.plaster = copy(self.skin)
-        self.plaster.colors = np.full_like(self.skin.colors, PLASTER)
-        self.plaster.gloss = np.zeros_like(self.skin.gloss)
-        self.plaster.lamps = self.skin.lamps.copy()
-        self.plaster.lamps[:, 3:6] = LAMPS * self.skin.lamps[:, 3:6].mean(axis=1, keepdims=True)
-        self.plaster.ambient = np.full_like(self.skin.ambient, ROOM * self.skin.ambient.mean())
+        self.plaster = plaster_of(self.skin)
 
     def whole(self, vertices: FloatArray) -> FloatArray:
         """Vertices (T, V, 3) m with those of the attached parts, (T, N, 3) m."""
@@ -81,14 +73,14 @@ def write_film(
     first = next(iter(laid.values()))
     stage = Stage(first.rest, comparison.triangles, comparison.ground.face, size)
     frames = min(*(len(each.truth) for each in laid.values()), round(longest * first.fps))
-    takes = {"truth": first.truth} | {label: each.prediction for label, each in laid.items()}
-    moving = {label: stage.whole(vertices[:frames]) for label, vertices in takes.items()}
+    takes = [("truth", first.truth), *((label, each.prediction) for label, each in laid.items())]
+    moving = [(label, stage.whole(vertices[:frames])) for label, vertices in takes]
     sound = comparison.sound
     if sound is not None:
         sound = replace(sound, samples=sound.samples[: round(frames / first.fps * sound.sample_rate)])
     with VideoWriter(path, (size * len(moving), size), first.fps, sound) as video:
         for t in range(frames):
-            pictures = [_titled(stage.skin.draw(whole[t]), label) for label, whole in moving.items()]
+            pictures = [_titled(stage.skin.draw(whole[t]), label) for label, whole in moving]
             video.add(np.concatenate(pictures, axis=1))
             progress((t + 1) / frames)
 

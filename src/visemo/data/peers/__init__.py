@@ -18,13 +18,14 @@ No file is believed to be harmless: pickles go through the reader of `assets` th
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from visemo.assets import read_array_pickle
-from visemo.data.peers.arrays import find_unitalker, pickled_item, read_field, read_flat
+from visemo.data.peers.arrays import find_unitalker, holds_objects, pickled_item, read_field, read_flat
 from visemo.data.peers.clip import Bodies, Clip, Found
 from visemo.data.peers.curves import read_curve_json, read_curve_table, read_emotalk
 from visemo.data.peers.flame_params import is_flame, read_artalk, read_flame_table
@@ -89,7 +90,7 @@ def _in_file(path: Path, bodies: Bodies) -> list[Found]:
         store = open_store(path.parent.parent)
         return [Found(path.stem, lambda: read_stored(store, path.stem))]
     suffix = path.suffix.lower()
-    if suffix == ".npz" and _holds_objects(path):
+    if suffix == ".npz" and holds_objects(path):
         return find_unitalker(path)
     readers: dict[str, Callable[[Path, Bodies], Clip]] = {
         ".npy": _read_npy,
@@ -101,7 +102,11 @@ def _in_file(path: Path, bodies: Bodies) -> list[Found]:
     }
     if suffix not in readers:
         return []
-    name = path.parent.name if path.stem == "animation_frames" else path.stem
+    name = path.stem
+    if name == "animation_frames":  # the folder is the clip
+        name = path.parent.name
+    elif name.startswith("condition_"):  # the folder is the clip, and holds it in several styles
+        name = f"{path.parent.name}_{name}"
     return [Found(name, lambda: readers[suffix](path, bodies))]
 
 
@@ -130,7 +135,7 @@ def _read_npz(path: Path, bodies: Bodies) -> Clip:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
         raise VisemoError(f"{path}: got no readable arrays ({error}), expected an .npz") from error
     return read_own_take(path, arrays) if set(arrays) >= TAKE else _read_table(path, arrays, bodies)
 
@@ -147,14 +152,3 @@ def _read_table(path: Path, table: object, bodies: Bodies) -> Clip:
             "or a take of visemo"
         )
     return read_flame_table(path, table, bodies)
-
-
-def _holds_objects(path: Path) -> bool:
-    """Whether the first array of an .npz is pickled."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            return read(file)[2].hasobject
-    except (OSError, ValueError, IndexError, zipfile.BadZipFile):
-        return False

@@ -3,22 +3,25 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from visemo.assets import array_pickle, read_array_pickle
-from visemo.data.checks import unit_of
+from visemo.data.checks import HEAD, size_of, unit_of
 from visemo.data.peers.clip import Clip, Found
 from visemo.face.flame_topology import VERTICES
 from visemo.media import load_audio
 from visemo.types import FloatArray, VisemoError
 
 BIWI = 23370  # vertices
+BIWI_UNIT = 0.2  # m: its files are in a unit of their own, which UniTalker multiplies by this
 # UniTalker's data sets by vertices: the rest of its annotations are parameters, or meshes at 30 frames a second
 RATES = {BIWI: 25.0}
 _RECORDED = re.compile(r"(FaceTalk_\d+_\d+_TA)_sentence\d+")
@@ -26,14 +29,18 @@ _RECORDED = re.compile(r"(FaceTalk_\d+_\d+_TA)_sentence\d+")
 
 def read_flat(path: Path, array: np.ndarray) -> Clip:
     """A (T, 3 V) array: what FaceFormer and CodeTalker write, 30 frames a second, 25 on BIWI; or, by its name, a
-    recording of VOCASET as both keep it, 60, with the template and the sound that lie in the folders beside it."""
+    recording of VOCASET as both keep it, 60, with the template and the sound that lie in the folders beside it.
+
+    Raises VisemoError for `templates.pkl` that are no templates.
+    """
     vertices = array.reshape(len(array), -1, 3)
     recorded = _RECORDED.fullmatch(path.stem)
-    if not recorded:
+    templates, sound = path.parent.parent / "templates.pkl", path.parent.parent / "wav" / f"{path.stem}.wav"
+    # what they predict from a recording's sound goes by the same name
+    if not recorded or not (path.parent.name == "vertices_npy" or templates.is_file()):
         fps = RATES.get(vertices.shape[1], 30.0)
         return _clip(path.stem, "FaceFormer or CodeTalker", vertices, fps)
-    templates, sound = path.parent.parent / "templates.pkl", path.parent.parent / "wav" / f"{path.stem}.wav"
-    template = read_array_pickle(templates).get(recorded[1]) if templates.is_file() else None
+    template = _template(templates, recorded[1]) if templates.is_file() else None
     return _clip(
         path.stem,
         "VOCASET",
@@ -63,7 +70,7 @@ def find_unitalker(path: Path) -> list[Found]:
         for dataset, field in table.items():
             name = stem if len(table) == 1 else f"{stem}_{dataset}"
             array = np.asarray(field)
-            if array.dtype.kind != "f" or array.ndim not in (2, 3) or array[0].size % 3:
+            if array.dtype.kind != "f" or array.ndim not in (2, 3) or not array.size or array[0].size % 3:
                 raise VisemoError(
                     f"{path}: got {array.dtype} {array.shape} for {entry}, {dataset}, expected vertices (T, V, 3)"
                 )
@@ -76,40 +83,75 @@ def find_unitalker(path: Path) -> list[Found]:
 def pickled_item(path: Path) -> Any:
     """The object that `np.save` pickled into a .npy, arrays only. Raises VisemoError for damage and for code."""
     with path.open("rb") as file:
-        _skip_header(file)
-        return array_pickle(file, str(path)).item()
+        return _item(file, str(path))
+
+
+def holds_objects(path: Path) -> bool:
+    """Whether the first array of an .npz is pickled."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as file:
+            return _header(file)[2].hasobject
+    except (OSError, ValueError, IndexError, zipfile.BadZipFile):
+        return False
 
 
 def _dictionaries(path: Path) -> dict[str, Mapping[str, Any]]:
-    import io
-
     tables = {}
     with zipfile.ZipFile(path) as archive:
         for entry in archive.namelist():
-            stream = io.BytesIO(archive.read(entry))
-            _skip_header(stream)
-            table = array_pickle(stream, f"{path}/{entry}").item()
+            try:
+                stream = io.BytesIO(archive.read(entry))
+            except (OSError, zlib.error, zipfile.BadZipFile) as error:
+                raise VisemoError(f"{path}: got a damaged {entry} ({error}), expected a whole .npz") from error
+            table = _item(stream, f"{path}/{entry}")
             if not isinstance(table, dict) or not table:
                 raise VisemoError(f"{path}: got {type(table).__name__} for {entry}, expected a dictionary by data set")
             tables[entry.removesuffix(".npy")] = table
     return tables
 
 
-def _skip_header(stream: Any) -> None:
+def _item(stream: BinaryIO, what: str) -> Any:
+    """What a .npy that holds one pickled object holds."""
+    try:
+        _header(stream)
+    except ValueError as error:
+        raise VisemoError(f"{what}: got a damaged array ({error}), expected a whole .npy") from error
+    array = array_pickle(stream, what)
+    if getattr(array, "shape", None) != ():
+        raise VisemoError(f"{what}: got a pickled {type(array).__name__}, expected one dictionary of arrays")
+    return array.item()
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and dtype of the .npy that begins where the stream stands."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    read(stream)
+    return read(stream)
 
 
-def _clip(name: str, format: str, vertices: np.ndarray, fps: float, template: Any = None, **known: Any) -> Clip:
+def _template(path: Path, subject: str) -> np.ndarray | None:
+    """(V, 3) of a subject out of VOCASET's `templates.pkl`; None where it is not among them."""
+    table = read_array_pickle(path)
+    template = table.get(subject) if isinstance(table, dict) else table
+    if not isinstance(template, np.ndarray | None):
+        raise VisemoError(f"{path}: got {type(template).__name__}, expected VOCASET's templates by subject")
+    return template
+
+
+def _clip(
+    name: str, format: str, vertices: np.ndarray, fps: float, template: np.ndarray | None = None, **known: Any
+) -> Clip:
     """In metres, whatever unit makes a head of the first frame."""
-    unit, metres = unit_of(name, vertices[0])
+    if vertices.shape[1] == BIWI and HEAD[1] < size_of(vertices[0]) <= HEAD[1] / BIWI_UNIT:
+        unit, metres = "BIWI's unit", BIWI_UNIT
+    else:
+        unit, metres = unit_of(name, vertices[0])
     return Clip(
         name,
         format,
         _scaled(vertices, metres),
         fps,
-        template=None if template is None else _scaled(np.asarray(template), metres),
+        template=None if template is None else _scaled(template, metres),
         notes=() if unit == "m" else (f"converted from {unit}",),
         **known,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from visemo.face.arkit import ARKIT_NAMES
 from visemo.face.face import Face
 from visemo.face.flame import FlameModel
-from visemo.types import FloatArray, IntArray, VisemoError, Waveform, check_array
+from visemo.types import FloatArray, IntArray, VisemoError, Waveform, check_array, check_indices
 
 BLOCK = 128  # frames of FLAME at once
 
@@ -21,7 +21,7 @@ BLOCK = 128  # frames of FLAME at once
 class Clip:
     """One sequence as some program wrote it: `vertices` (T, V, 3) float32 m, absolute; frame k shows the time k / fps.
 
-    Raises VisemoError for NaN, other shapes, no frames, and a rate that is not positive.
+    Raises VisemoError for NaN, other shapes, no frames, triangles of other vertices, and a rate that is not positive.
     """
 
     name: str
@@ -36,12 +36,14 @@ class Clip:
 
     def __post_init__(self) -> None:
         check_array(f"{self.name}: vertices", self.vertices, (None, None, 3), np.float32)
-        if not self.fps > 0 or not self.vertices.size:
+        if not 0 < self.fps < float("inf") or not self.vertices.size:
             raise VisemoError(
                 f"{self.name}: got {len(self.vertices)} frames, {self.fps} per second, expected some, a positive rate"
             )
         if self.template is not None:
             check_array(f"{self.name}: template", self.template, (self.vertices.shape[1], 3), np.float32)
+        if self.triangles is not None:
+            check_indices(f"{self.name}: triangles", self.triangles, 3, self.vertices.shape[1])
 
     @property
     def seconds(self) -> float:

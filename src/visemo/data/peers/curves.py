@@ -18,6 +18,7 @@ from visemo.types import FloatArray, VisemoError
 
 ALPHABETICAL = tuple(sorted(ARKIT_NAMES))  # EmoTalk's order
 PREFIX = "blendShapes."  # of Audio2Face-3D's columns
+LOST = 2  # times as long as its frames last is a table at most whose frames were lost in part
 
 
 def read_emotalk(path: Path, array: np.ndarray, bodies: Bodies) -> Clip:
@@ -31,8 +32,11 @@ def read_curve_table(path: Path, bodies: Bodies) -> Clip:
 
     Raises VisemoError for a table of anything else.
     """
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    except csv.Error as error:
+        raise VisemoError(f"{path}: got no table ({error}), expected one of Audio2Face-3D or Live Link Face") from error
     if "timeCode" not in header:
         capture = read_capture(path)
         return _clip(path, "Live Link Face", capture.weights, capture.fps, bodies)
@@ -44,9 +48,12 @@ def read_curve_table(path: Path, bodies: Bodies) -> Clip:
         raise VisemoError(
             f"{path}: got a damaged table ({error}), expected Audio2Face-3D's animation frames"
         ) from error
-    step = float(np.median(np.diff(time))) if len(time) > 1 else 0.0
-    if not step > 0:
-        raise VisemoError(f"{path}: got {len(time)} time codes that do not grow, expected those of several frames")
+    steps = np.diff(time)
+    if not len(steps) or not (steps > 0).all() or not time[-1] - time[0] < LOST * len(time) * np.median(steps):
+        raise VisemoError(
+            f"{path}: got {len(time)} time codes that do not grow frame by frame, expected s, of several frames"
+        )
+    step = float(np.median(steps))
     curves = _named(path, [header[k].removeprefix(PREFIX) for k in columns], values)
     even = np.arange(round((time[-1] - time[0]) / step) + 1) * step + time[0]
     curves = np.stack([np.interp(even, time, curve) for curve in curves.T], axis=1)

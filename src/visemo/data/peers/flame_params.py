@@ -6,6 +6,7 @@ different expression components, so the model has to be of the edition that the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,7 +64,8 @@ def read_artalk(path: Path, bodies: Bodies) -> Clip:
         tensor = torch.load(path, map_location="cpu", weights_only=True)
         motion = np.asarray(tensor, np.float32)
     except Exception as error:  # torch raises whatever its unpickler meets
-        reason = str(error).splitlines()[0][:120]
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"asks for {asked[1]}; nothing was run" if asked else str(error).partition("\n")[0][:120]
         raise VisemoError(f"{path}: got no tensor ({reason}), expected ARTalk's motions, (T, 106)") from error
     motion = motion[0] if motion.ndim == 3 and len(motion) == 1 else motion
     if motion.ndim != 2 or motion.shape[1] != sum(ARTALK):
