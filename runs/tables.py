@@ -37,7 +37,7 @@ def say(text: str) -> None:
 
 def rivals(
     *, data: tuple[Path, ...], out: Path, model: str = "default", more: tuple[Path, ...] = (), steps: int = STEPS,
-    validation: int = 12, pairs: int = 0,
+    validation: int = 8, pairs: int = 0,
 ) -> None:  # fmt: skip
     """The fusion module of a model against its rivals, on the test pairs of `data`; all learn from `more` too."""
     ours = load_model(model)

@@ -7,7 +7,7 @@ the paper asked people and we hold faces against planted truth. And two that the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +23,18 @@ LVE = {  # rows of metrics.json, and what Table 1 calls them
     "lve to pure speech, w_A alone": "through the fusion module by w_A alone, to pure speech",
     "lve mean face": "mean face", "lve energy jaw": "loudness moves the jaw", "lve retrieval": "most alike sound",
 }  # fmt: skip
-LEAKS = (
-    "energy of eps",
-    "upper face moved by speech",
-    "upper face's share",
-    "lips parted by expression",
-    "emotion kept",
-)
+LEAKS = (  # how the rows of metrics.json begin that say what one factor moves of the other's
+    "energy of eps", "upper face moved by speech", "lips parted by expression", "emotion kept",
+)  # fmt: skip
 MEASURES = {  # of a contest, and the head of their columns
     "error, all vertices": "all vertices, mm", "ratio to the naive sum, all vertices": "/ naive",
-    "error, worst lip vertex": "worst lip vertex, mm", "ratio to the naive sum, worst lip vertex": "/ naive ",
+    "error, worst lip vertex": "worst lip vertex, mm", "ratio to the naive sum, worst lip vertex": "/ naive",
     "expression kept at the lips": "kept at the lips", "expression kept beside the lips": "kept beside them",
     "closures kept at /p b m/": "/p b m/ shut, %", "talk in the brows": "talk in brows, mm",
 }  # fmt: skip
 WITH_INTERVAL = ("error, all vertices", "ratio to the naive sum, all vertices")
 DIGITS = {"mm": 3, "1": 3, "%": 1, "m/s^2": 2}
 NONE = "–"
-
-Rows = Sequence[Mapping[str, Any]]
 
 
 def error_table(metrics: Path) -> Grid:

@@ -26,11 +26,10 @@ from visemo.assets import atomic
 from visemo.data.store import Pair, Store
 from visemo.evaluate.rivals.blends import NAIVE
 from visemo.evaluate.rivals.lessons import FRAMES, Lessons
-from visemo.evaluate.rivals.marks import Marker, Marks
-from visemo.evaluate.rivals.rival import Rival, School, Setting
+from visemo.evaluate.rivals.marks import Marker, Marks, Standing, standings
+from visemo.evaluate.rivals.rival import TRIALS, Rival, School, Setting
 from visemo.evaluate.rivals.scene import Scene, read_scene, some, test_pairs, validation_pairs
 from visemo.evaluate.rivals.showcase import Showcase, choose_frames, choose_pair
-from visemo.evaluate.rivals.standing import Standing, standings
 from visemo.face.face import Face
 from visemo.training.corpus import Corpus
 from visemo.types import FloatArray, VisemoError
@@ -52,7 +51,7 @@ class ContestConfig:
 
     split: str = "faceformer"
     frames: int = FRAMES
-    validation: int = 12
+    validation: int = 8
     pairs: int = 0
     seed: int = 0
 
@@ -64,8 +63,9 @@ class Contest:
     Raises
     ------
     VisemoError
-        for stores of another face, without pairs, or without takes to learn from; for schools of one name, or
-        without the naive sum; for a folder that cannot be made or holds another contest
+        for stores of another face, without pairs, or without takes to learn from; for schools of one name,
+        without the naive sum, or with more than `TRIALS` settings; for a folder that cannot be made or holds another
+        contest
     """
 
     def __init__(
@@ -75,6 +75,9 @@ class Contest:
         names = [school.name for school in schools]
         if len(set(names)) != len(names) or NAIVE not in names or TRUTH in names:
             raise VisemoError(f"contest: got methods {', '.join(names)}, expected each once, {NAIVE} among them")
+        greedy = next((school for school in schools if not 1 <= len(school.settings) <= TRIALS), None)
+        if greedy:
+            raise VisemoError(f"{greedy.name}: got {len(greedy.settings)} settings, expected 1 to {TRIALS}, as for all")
         self.schools, self.config, self.tell = schools, config or ContestConfig(), progress or (lambda text: None)
         self.corpus = Corpus(data, face, self.config.split)
         self.learned = Corpus([*data, *more], face, self.config.split)
@@ -102,8 +105,7 @@ class Contest:
         missing = [school for school in self.schools if not self._finished(school)]
         fitted = {school.name: self._search(school) for school in missing}
         for k, (store, pair) in enumerate(self.pairs if missing else ()):
-            scene = read_scene(store, pair)
-            self._measure(scene, fitted)
+            self._measure(store, pair, fitted)
             self.tell(f"pair {k + 1} of {len(self.pairs)}")
         self._show(fitted)
         rows = self.standings()
@@ -148,13 +150,16 @@ class Contest:
         marked = all(self._path(school.name, *pair).exists() for pair in self.pairs)
         return marked and school.name in Showcase.methods(self.out)
 
-    def _measure(self, scene: Scene, fitted: dict[str, Rival]) -> None:
-        for name in (TRUTH, *fitted):
-            path = self.out / "marks" / slug(name) / f"{scene.name}.npz"
-            if not path.exists():
-                path.parent.mkdir(exist_ok=True)
-                fused = scene.truth if name == TRUTH else fitted[name].fuse(scene.talk, scene.face, scene.label)
-                self.marker.marks(scene, fused).save(path)
+    def _measure(self, store: Store, pair: Pair, fitted: dict[str, Rival]) -> None:
+        paths = {name: self._path(name, store, pair) for name in (TRUTH, *fitted)}
+        missing = {name: path for name, path in paths.items() if not path.exists()}
+        if not missing:
+            return
+        scene = read_scene(store, pair)
+        for name, path in missing.items():
+            path.parent.mkdir(exist_ok=True)
+            fused = scene.truth if name == TRUTH else fitted[name].fuse(scene.talk, scene.face, scene.label)
+            self.marker.marks(scene, fused).save(path)
 
     def _show(self, fitted: dict[str, Rival]) -> None:
         """Frames of one pair, for pictures."""

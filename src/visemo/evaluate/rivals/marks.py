@@ -1,7 +1,9 @@
-"""What is measured of one fused face: errors at every vertex, what is left of the expression, lips that still shut."""
+"""What is measured of fused faces: errors at every vertex, what is left of the expression, lips that still shut; and
+where a method stands after all pairs, one number for each of these with its interval."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from visemo.assets import atomic
 from visemo.data.visemes import BILABIALS
 from visemo.evaluate.articulation import SHUT
-from visemo.evaluate.metrics import closure_recall, lip_gap, retention
+from visemo.evaluate.metrics import bootstrap_interval, closure_recall, lip_gap, retention
 from visemo.evaluate.rivals.scene import Scene
 from visemo.face.face import Face
 from visemo.types import FloatArray, IntArray
@@ -21,6 +23,11 @@ SHOWING = ("upper_face", "cheeks", "mouth")  # where a face, lips aside, shows w
 BROWS = ("brows", "upper_face", "eyes")  # the first that a face has
 REACH = 0.1  # s around the middle of a closure in which the lips may meet
 SHOWS = 0.2 * M_PER_MM  # rms; a place that an expression moves less keeps nothing of it
+MEASURES = {  # unit of each, in the order of the table
+    "error, all vertices": "mm", "ratio to the naive sum, all vertices": "1", "error, worst lip vertex": "mm",
+    "ratio to the naive sum, worst lip vertex": "1", "expression kept at the lips": "1",
+    "expression kept beside the lips": "1", "closures kept at /p b m/": "%", "talk in the brows": "mm",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,3 +90,53 @@ class Marker:
         middles = [(phone.start + phone.end) / 2 for phone in scene.phones if phone.name in BILABIALS]
         times = [time for time in middles if time <= (len(gap) - 1) / FPS]
         return 100 * closure_recall(gap, times, FPS, SHUT, REACH) if times else float("nan")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """`low`..`high` is the 95 % bootstrap interval over `n` pairs."""
+
+    method: str
+    measure: str
+    value: float
+    unit: str
+    low: float
+    high: float
+    n: int
+
+
+def standings(method: str, marks: Sequence[Marks], naive: Sequence[Marks], lips: IntArray) -> list[Standing]:
+    """All measures of one method, with the marks that the naive sum has on the same pairs."""
+    both = np.stack([[own.errors, other.errors] for own, other in zip(marks, naive)])  # (n, 2, V)
+    everywhere, at_lips = both.mean(axis=2, keepdims=True), both[:, :, lips]
+    found: Mapping[str, tuple[NDArray, Callable[[NDArray], float]]] = {
+        "error, all vertices": (everywhere[:, 0], _worst),
+        "ratio to the naive sum, all vertices": (everywhere, _ratio),
+        "error, worst lip vertex": (at_lips[:, 0], _worst),
+        "ratio to the naive sum, worst lip vertex": (at_lips, _ratio),
+        "expression kept at the lips": (_known([m.lips for m in marks]), np.mean),
+        "expression kept beside the lips": (_known([m.beside for m in marks]), np.mean),
+        "closures kept at /p b m/": (_known([m.closures for m in marks]), np.mean),
+        "talk in the brows": (_known([m.brows for m in marks]), np.mean),
+    }
+    rows = []
+    for measure, (values, statistic) in found.items():
+        value, low, high = bootstrap_interval(values, statistic) if len(values) else (float("nan"),) * 3
+        rows.append(Standing(method, measure, value, MEASURES[measure], low, high, len(values)))
+    return rows
+
+
+def _known(values: list[float]) -> NDArray:
+    column = np.array(values)
+    return column[~np.isnan(column)]
+
+
+def _worst(sample: NDArray) -> float:
+    """Of errors (n, V): the vertex that is worst on average."""
+    return float(sample.mean(axis=0).max())
+
+
+def _ratio(sample: NDArray) -> float:
+    """Of errors (n, 2, V): the worst vertex of the first over the worst of the second."""
+    own, naive = sample.mean(axis=0).max(axis=1)
+    return float(own / naive) if naive else float("nan")

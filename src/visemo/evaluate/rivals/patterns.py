@@ -18,7 +18,7 @@ from visemo.training.split import HALF_SPAN, Group
 from visemo.types import FloatArray, VisemoError
 
 WEAKEST = 3e-4  # of the strongest direction's deviation: below it talk does not move
-THRESHOLDS, RIDGES = (0.5, 0.8), (1e-5, 1e-4, 1e-3, 1e-2)
+THRESHOLDS, RIDGES = (0.5, 0.8), (0.03, 0.1, 0.3, 1.0)
 
 
 def speech_projection(talks: Group, threshold: float, ridge: float) -> tuple[NDArray, NDArray]:
@@ -89,7 +89,7 @@ class Patterns:
 
     @property
     def name(self) -> str:
-        return "temporal patterns, expression projected" if self.project else "temporal patterns"
+        return "temporal patterns, projected" if self.project else "temporal patterns"
 
     def fit(self, lessons: Lessons, setting: Setting) -> Pattern:
         spoken, slow = speech_projection(lessons.talks, setting["threshold"], setting["ridge"])

@@ -60,7 +60,7 @@ def test_pairs(corpus: Corpus) -> list[tuple[Store, Pair]]:
 def validation_pairs(corpus: Corpus, seed: int) -> list[tuple[Store, Pair]]:
     """Every talk of the validation part with `WORN` expressions of the same person, all of them in turn.
 
-    Raises VisemoError for a corpus without validation takes of one kind.
+    Raises VisemoError for a corpus without validation takes of one kind, or of nobody who has both.
     """
     random = np.random.default_rng(seed)
     talks, faces = (corpus.takes("val", kind) for kind in ("speech", "expression"))
@@ -73,6 +73,8 @@ def validation_pairs(corpus: Corpus, seed: int) -> list[tuple[Store, Pair]]:
             for j in range(min(WORN, len(own))):
                 worn = own[order[(WORN * k + j) % len(own)]]
                 found.append((talk.store, Pair(talk.take.id, worn.take.id)))
+    if not found:
+        raise VisemoError(f"validation: got no speaker among {len(talks)} talks with expressions too, expected some")
     return found
 
 
