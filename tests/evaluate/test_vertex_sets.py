@@ -53,6 +53,9 @@ def test_from_the_text_files_of_codetalker_and_facediffuser(tmp_path):
         path.write_text(text)
         found = VertexSet.of_text(path)
         assert (found.name, found.indices.tolist(), found.duplicates) == ("lve", [1, 3, 20], 1)
+    path.write_text("3, 99999999999")
+    with pytest.raises(VisemoError, match=r"lve.txt: got no vertex numbers"):
+        VertexSet.of_text(path)
     path.write_text("3, one")
     with pytest.raises(VisemoError, match=r"lve.txt: got no vertex numbers \(invalid literal"):
         VertexSet.of_text(path)

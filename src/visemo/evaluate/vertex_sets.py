@@ -67,7 +67,7 @@ class VertexSet:
         path = Path(path)
         try:
             words = re.split(r"[\s,]+", path.read_text(encoding="utf-8").strip().strip("[]"))
-            indices = np.array([int(word) for word in words if word], np.int64)
-        except (OSError, ValueError) as error:
+            indices = np.array([int(word) for word in words if word], np.int32)
+        except (OSError, ValueError, OverflowError) as error:
             raise VisemoError(f"{path}: got no vertex numbers ({error}), expected whole numbers in a text") from error
         return cls(path.stem, indices)
