@@ -308,7 +308,7 @@ class Anatomy:
         """(V,) 1 within some vertices and 0 without, the step spread over their neighbours."""
         share = np.zeros(len(self.points))
         share[np.asarray(members, np.int64)] = 1
-        near = (self.graph > 0).astype(np.float64)
+        near = self.graph.sign()
         degree = np.maximum(np.asarray(near.sum(axis=1)).ravel(), 1)
         for _ in range(2):
             share = 0.5 * share + 0.5 * (near @ share) / degree
