@@ -21,17 +21,25 @@ from visemo.types import Mesh
 FLAME = 5023
 LIPS, UPPER = range(0, 120), range(2000, 2300)  # of the head below
 SUBJECT = "FaceTalk_170809_00138_TA"
+ROUND = 71  # points of a winding of that head
 SPEED = 0.004  # m/s by which its lips move
 
 
-def head(count: int = FLAME, seed: int = 3) -> np.ndarray:
-    """(V, 3) float32 m: points on an egg of the size of a head; FLAME's count of them by default."""
-    chance = np.random.default_rng(seed)
-    points = chance.normal(size=(count, 3))
-    return (points / np.linalg.norm(points, axis=1, keepdims=True) * (0.09, 0.13, 0.1)).astype(np.float32)
+def head(count: int = FLAME) -> np.ndarray:
+    """(V, 3) float32 m: an egg of the size of a head, wound from the top down; FLAME's count of points by default."""
+    down, around = np.linspace(0.05, np.pi - 0.05, count), np.arange(count) * (2 * np.pi / ROUND)
+    flat = np.sin(down)
+    points = np.stack([0.09 * flat * np.sin(around), 0.13 * np.cos(down), 0.1 * flat * np.cos(around)], axis=1)
+    return points.astype(np.float32)
 
 
-def talking(fps: float, seconds: float = 0.5, count: int = FLAME) -> np.ndarray:
+def weave(count: int) -> np.ndarray:
+    """(F, 3) int32: every other triangle between the windings."""
+    first = np.arange(count - ROUND - 1, dtype=np.int32)
+    return np.stack([first, first + ROUND, first + ROUND + 1], axis=1)
+
+
+def talking(fps: float, seconds: float = 0.3, count: int = FLAME) -> np.ndarray:
     """(T, V, 3) float32 m: the head, its lips (and FLAME's lip pair) on their way at an even speed, so that frames of
     another rate lie exactly between those of this one."""
     time = np.arange(round(seconds * fps)) / fps
@@ -58,7 +66,7 @@ def write_obj(path: Path, vertices: np.ndarray, triangles: np.ndarray, textured:
 def write_voca(folder: Path, vertices: np.ndarray, textured: bool = False) -> Path:
     """OUT/meshes/%05d.obj and a film."""
     (folder / "meshes").mkdir(parents=True)
-    triangles = np.arange(len(vertices[0]) // 3 * 3).reshape(-1, 3)
+    triangles = weave(len(vertices[0]))
     for k, frame in enumerate(vertices):
         write_obj(folder / "meshes" / f"{k:05d}.obj", frame, triangles, textured)
     (folder / "video.mp4").write_bytes(b"no film")
@@ -75,7 +83,7 @@ def write_emote(folder: Path, vertices: np.ndarray) -> Path:
 def write_emovoca(folder: Path, vertices: np.ndarray) -> Path:
     """prediction/Meshes/tst%03d.ply, whose names sort wrongly from frame 1000 on."""
     (folder / "Meshes").mkdir(parents=True)
-    triangles = np.arange(len(vertices[0]) // 3 * 3, dtype=np.int32).reshape(-1, 3)
+    triangles = weave(len(vertices[0]))
     for k, frame in enumerate(vertices):
         write_mesh(folder / "Meshes" / f"tst{k:03d}.ply", Mesh(frame.astype(np.float32), triangles))
     return folder

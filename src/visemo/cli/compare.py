@@ -54,6 +54,8 @@ class Compare(Verb):
         from visemo.evaluate.comparison import compare
         from visemo.render.progress import progress_bar
 
+        if not self.prediction:
+            raise VisemoError("compare: got no PREDICTION, expected at least one beside TRUTH")
         truth, *predictions = _labelled([self.truth, *self.prediction])
         folder = make_folder(self.out, parents=True)
         with progress_bar("comparing") as done:

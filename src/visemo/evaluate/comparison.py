@@ -39,6 +39,8 @@ UNITS = {
     "lip_lag": "ms",
 }
 MAX_LAG = 0.2  # s by which lips may be early or late
+MOVING = 1e-3  # mm of standard deviation from which on a mouth moves
+ROUNDING = 1e-6  # of any unit: what is less is shown as 0
 WORST, APART = 2, 0.5  # frames kept of the worst, and s between two of one sequence
 
 
@@ -66,6 +68,7 @@ class Entry:
     assumed: dict[str, float] = field(default_factory=dict)  # note -> the largest of its numbers
     _error: NDArray | float = 0.0
     _frames: int = 0
+    _intervals: dict[tuple[str, int], tuple[float, float, float]] = field(default_factory=dict)
 
     @property
     def mean_error(self) -> NDArray:
@@ -93,7 +96,11 @@ class Entry:
     def interval(self, name: str) -> tuple[float, float, float] | None:
         """Mean over sequences and its 95 % bootstrap interval; None where the measure says nothing of any."""
         found = list(self.values[name].values())
-        return metrics.bootstrap_interval(found) if found else None
+        if len(found) < 2:
+            return (found[0],) * 3 if found else None
+        if (name, len(found)) not in self._intervals:  # 2000 draws, and the table is written more than once
+            self._intervals[name, len(found)] = metrics.bootstrap_interval(found)
+        return self._intervals[name, len(found)]
 
 
 @dataclass(eq=False)
@@ -264,10 +271,9 @@ def measures(laid: Laid, ground: Ground) -> dict[str, float]:
 
 
 def _lip_sync(gap: NDArray, reference: NDArray, max_lag: int) -> tuple[float, float]:
-    try:
+    if min(gap.std(), reference.std()) > MOVING and len(gap) > max_lag + 1:
         return metrics.correlation(gap, reference, max_lag)
-    except VisemoError:  # too short, or a mouth that does not move
-        return float("nan"), float("nan")
+    return float("nan"), float("nan")
 
 
 def _worst_frames(sequence: str, laid: Laid, errors: NDArray, lips: IntArray) -> list[Frame]:
@@ -290,5 +296,5 @@ def _cell(entry: Entry, name: str) -> str:
     found = entry.interval(name)
     if found is None:
         return ""
-    value, low, high = found
-    return f"{value:.4g}" if len(entry.values[name]) == 1 else f"{value:.4g} [{low:.4g}, {high:.4g}]"
+    value, low, high = (f"{number:.4g}" if abs(number) > ROUNDING else "0" for number in found)
+    return value if len(entry.values[name]) == 1 else f"{value} [{low}, {high}]"
