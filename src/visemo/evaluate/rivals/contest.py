@@ -28,7 +28,7 @@ from visemo.evaluate.rivals.blends import NAIVE
 from visemo.evaluate.rivals.lessons import FRAMES, Lessons
 from visemo.evaluate.rivals.marks import Marker, Marks, Standing, standings
 from visemo.evaluate.rivals.rival import TRIALS, Rival, School, Setting
-from visemo.evaluate.rivals.scene import Scene, read_scene, some, test_pairs, validation_pairs
+from visemo.evaluate.rivals.scene import Scene, named_pairs, read_scene, some, validation_pairs
 from visemo.evaluate.rivals.showcase import Showcase, choose_frames, choose_pair
 from visemo.face.face import Face
 from visemo.training.corpus import Corpus
@@ -82,7 +82,7 @@ class Contest:
         self.corpus = Corpus(data, face, self.config.split)
         self.learned = Corpus([*data, *more], face, self.config.split)
         self.marker, self.out = Marker(face), Path(out)
-        self.pairs = some(test_pairs(self.corpus), self.config.pairs)
+        self.pairs = some(named_pairs(self.corpus), self.config.pairs)
         self._open({"config": asdict(self.config), "data": self.learned.facts, "face": face.hash})
 
     def _open(self, facts: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ def read_scene(store: Store, pair: Pair) -> Scene:
     )  # fmt: skip
 
 
-def test_pairs(corpus: Corpus) -> list[tuple[Store, Pair]]:
+def named_pairs(corpus: Corpus) -> list[tuple[Store, Pair]]:
     """Those that the stores name and of which nothing was trained on. Raises VisemoError when there are none."""
     held = {(r.store.folder, r.take.id) for kind in KINDS for r in corpus.takes("test", kind)}
     named = [(store, pair) for store in corpus.stores for pair in store.pairs]
