@@ -97,7 +97,7 @@ class Entry:
         """Mean over sequences and its 95 % bootstrap interval; None where the measure says nothing of any."""
         found = list(self.values[name].values())
         if len(found) < 2:
-            return (found[0],) * 3 if found else None
+            return (found[0], found[0], found[0]) if found else None
         if (name, len(found)) not in self._intervals:  # 2000 draws, and the table is written more than once
             self._intervals[name, len(found)] = metrics.bootstrap_interval(found)
         return self._intervals[name, len(found)]

@@ -60,19 +60,19 @@ def lay_on(clip: Clip, truth: Clip, rows: IntArray | None = None) -> Laid:
     pred, true = frames_at(pred, np.arange(frames) * (clip.fps / truth.fps)), true[:frames]
     if own is not None and rest is not None:
         size, rotation, shift = similarity_align(own, rest)
+        pred = size * pred @ rotation.T + shift
         off = rest - (size * own @ rotation.T + shift)
+        if (apart := _rms(off)) > ANOTHER_HEAD:
+            pred += off
+            notes["another head ({} mm rms): its motion is shown on the truth's"] = MM_PER_M * apart
     else:
         still = true.std(axis=0).sum(axis=1)
         still = still <= np.quantile(still, STILL)
         size, rotation, shift = similarity_align(pred[:, still].mean(axis=0), true[:, still].mean(axis=0))
-        off = None
         notes["neutral unknown: laid on the truth by what moves least"] = 0
-    pred = size * pred @ rotation.T + shift
-    if off is not None and (apart := _rms(off)) > ANOTHER_HEAD:
-        pred += off
-        notes["another head ({} mm rms): its motion is shown on the truth's"] = MM_PER_M * apart
-    elif off is None and (apart := _rms((true - pred).mean(axis=0)[still])) > ANOTHER_HEAD:
-        notes["ANOTHER HEAD ({} mm rms where least moves): errors are of its shape too"] = MM_PER_M * apart
+        pred = size * pred @ rotation.T + shift
+        if (apart := _rms((true - pred).mean(axis=0)[still])) > ANOTHER_HEAD:
+            notes["ANOTHER HEAD ({} mm rms where least moves): errors are of its shape too"] = MM_PER_M * apart
     if rest is None:
         rest = true[0]
         notes["neutral of the truth unknown: its first frame stands for it in fdd"] = 0

@@ -162,6 +162,7 @@ def test_flame_parameters(tmp_path, write, name, format, fps):
     _, clip = read_one(path, Bodies(model))
     assert (clip.format, clip.fps, clip.vertices.shape) == (format, fps, (frames, 5023, 3))
     np.testing.assert_allclose(clip.vertices[-1], last, atol=2e-6)
+    assert clip.template is not None
     np.testing.assert_allclose(clip.template, rest, atol=2e-6)
     np.testing.assert_array_equal(clip.triangles, model.triangles)
     assert "head and neck straight" in clip.notes[0]
@@ -225,7 +226,8 @@ def test_a_take(tmp_path, tiny_face, vertices):
     sound = {"audio": tone(0.2).samples, "sample_rate": 16_000}
     np.savez(tmp_path / "take.npz", **peer.take_arrays(tiny_face, weights, 50, vertices), **sound)
     _, clip = read_one(tmp_path / "take.npz")
-    assert (clip.format, clip.fps, clip.face, clip.sound.sample_rate) == ("visemo take", 50, "tiny", 16_000)
+    assert clip.sound is not None and clip.sound.sample_rate == 16_000
+    assert (clip.format, clip.fps, clip.face) == ("visemo take", 50, "tiny")
     np.testing.assert_allclose(clip.vertices, peer.take_arrays(tiny_face, weights, 50, True)["vertices"], atol=1e-7)
     np.testing.assert_array_equal(clip.template, tiny_face.template)
 

@@ -108,7 +108,7 @@ def test_archives(tmp_path, tiny_face):
     assert "got no readable arrays" in refusal(path)
     np.savez(path, a=np.zeros(3))
     assert "got a, expected FLAME parameters" in refusal(path)
-    np.savez(path, **{"a.wav": np.array(None)})
+    np.savez(path, **{"a.wav": np.array(None)})  # type: ignore[arg-type]
     assert "got NoneType for a.wav.npy, expected a dictionary by data set" in refusal(path)
     for field in (np.zeros((2, 4, 2, 3)), np.zeros((0, 4, 3)), np.zeros((3, 4)), np.zeros((3, 4, 3), np.int64)):
         assert "for a.wav, D1, expected vertices (T, V, 3)" in refusal(
@@ -125,9 +125,9 @@ def test_archives(tmp_path, tiny_face):
     assert "got a damaged" in refusal(path)
     take = peer.take_arrays(tiny_face, np.zeros((4, len(tiny_face.shapes))), 30, vertices=False)
     for wrong in ({"basis": take["basis"][1:]}, {"fps": np.array("slow")}, {"meta": np.array("[]")}):
-        np.savez(path, **(take | wrong))
+        np.savez(path, **(take | wrong))  # type: ignore[arg-type]
         assert "got a damaged take" in refusal(path)
-    np.savez(path, **(take | {"faces": take["faces"] + 9000}))
+    np.savez(path, **(take | {"faces": take["faces"] + 9000}))  # type: ignore[arg-type]
     assert "clip: triangles: got indices" in refusal(path)
 
 

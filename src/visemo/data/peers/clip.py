@@ -86,8 +86,8 @@ class Bodies:
                 f"{what}: got FLAME parameters, expected the model they belong to as well; add --flame FILE, such as "
                 "flame2020's generic_model.pkl"
             )
-        shape = np.zeros(0) if shape is None else np.asarray(shape).reshape(-1, np.shape(shape)[-1])[0]
-        person = torch.from_numpy(shape.astype(np.float32))[None]
+        one = np.zeros(0) if shape is None else np.asarray(shape).reshape(-1, np.shape(shape)[-1])[0]
+        person = torch.from_numpy(one.astype(np.float32))[None]
         moves = [torch.from_numpy(np.ascontiguousarray(part, np.float32)) for part in (expression, jaw)]
         try:
             with torch.no_grad():

@@ -40,14 +40,14 @@ def read_mesh_folder(folder: Path) -> Clip:
     first = read_mesh(paths[0])
     unit, metres = unit_of(str(paths[0]), first.vertices)
     frames = np.empty((len(paths), *first.vertices.shape), np.float32)
-    for frame, path in zip(frames, paths):
+    for k, path in enumerate(paths):
         mesh = read_mesh(path)
         if mesh.vertices.shape != first.vertices.shape or not np.array_equal(mesh.triangles, first.triangles):
             raise VisemoError(
                 f"{path}: got {len(mesh.vertices)} vertices in another topology, expected that of {paths[0].name}, "
                 f"{len(first.vertices)} vertices"
             )
-        frame[:] = mesh.vertices * metres
+        frames[k] = mesh.vertices * metres
     format, fps = _whose(paths[0])
     sounds = [folder / name for name in ("audio.wav", "out.wav") if (folder / name).is_file()]
     return Clip(
