@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from visemo.evaluate.rivals.lessons import Lessons
 from visemo.evaluate.rivals.rival import Setting
 from visemo.types import FloatArray
@@ -20,7 +22,7 @@ class Blend:
     of_face: float
 
     def fuse(self, talk: FloatArray, face: FloatArray, label: str) -> FloatArray:
-        return self.of_talk * talk + self.of_face * face
+        return np.asarray(self.of_talk * talk + self.of_face * face, np.float32)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Offset:
         size = np.ones(len(talk), np.float32)
         if self.worn:
             size = np.einsum("tvc,vc->t", face, shape) / np.maximum(np.square(shape).sum(), np.float32(1e-12))
-        return talk + np.float32(self.strength) * size[:, None, None] * shape
+        return np.asarray(talk + self.strength * size[:, None, None] * shape, np.float32)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Offsets:
 
     def fit(self, lessons: Lessons, setting: Setting) -> Offset:
         """As `School.fit`."""
-        takes, names = lessons.faces.takes, np.array(lessons.faces.names)
-        labels = sorted(set(lessons.faces.names))
-        means = [np.concatenate([takes[k] for k in np.flatnonzero(names == label)]).mean(axis=0) for label in labels]
-        return Offset(dict(zip(labels, lessons.displacements(np.stack(means)))), setting["strength"], self.worn)
+        frames: dict[str, list[FloatArray]] = {label: [] for label in sorted(set(lessons.faces.names))}
+        for take, label in zip(lessons.faces.takes, lessons.faces.names):
+            frames[label].append(np.asarray(take, np.float32))
+        means = lessons.displacements(np.stack([np.concatenate(own).mean(axis=0) for own in frames.values()]))
+        return Offset(dict(zip(frames, means)), setting["strength"], self.worn)

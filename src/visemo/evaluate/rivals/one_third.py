@@ -31,7 +31,8 @@ def speaking(face: Face, talk: FloatArray) -> NDArray[np.float32]:
     gap = lip_gap(face.template + talk, face.lip_pairs)
     change = np.abs(np.gradient(gap)) * 2 if len(gap) > 1 else np.zeros_like(gap)
     active = ((gap > OPEN) | (change > MOVING)).astype(np.float32)
-    return uniform_filter1d(maximum_filter1d(active, 2 * HOLD + 1), FADE, mode="nearest")
+    held = uniform_filter1d(maximum_filter1d(active, 2 * HOLD + 1), FADE, mode="nearest")
+    return np.asarray(held, np.float32)
 
 
 def lower_face(face: Face) -> NDArray[np.float32]:
@@ -52,7 +53,7 @@ class OneThird:
 
     def fuse(self, talk: FloatArray, face: FloatArray, label: str) -> FloatArray:
         lost = (1 - self.scale) * speaking(self.face, talk)
-        return talk + face * (1 - lost[:, None] * self.where)[:, :, None]
+        return np.asarray(talk + face * (1 - lost[:, None] * self.where)[:, :, None], np.float32)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Showcase:
 
     def save(self, folder: Path) -> None:
         """As frames.npz and frames.json."""
-        arrays = {f"motion {name}": own for name, own in self.motion.items()}
+        arrays: dict[str, Any] = {f"motion {name}": own for name, own in self.motion.items()}
         with atomic(folder / ARRAYS) as temporary, temporary.open("wb") as file:
             np.savez(file, neutral=self.neutral, **arrays)
         facts = {"pair": self.pair, "label": self.label, "face": self.face, "methods": list(self.motion)}
