@@ -233,8 +233,8 @@ def test_a_size_and_a_place_of_its_own_go_away():
 def test_what_is_left_out_is_said():
     truth = clip(talking(60, 1.0), 60.0)
     laid = lay_on(clip(talking(25, 0.8), 25.0), truth)
-    assert len(laid.truth) == len(laid.prediction) == 48 and laid.fps == 60
-    assert laid.notes["up to {} s at the end of the truth left out"] == pytest.approx(0.2)
+    assert len(laid.truth) == len(laid.prediction) == 46 and laid.fps == 60
+    assert laid.notes["up to {} s at the end of the truth left out"] == pytest.approx(14 / 60)
     assert "25 to 60 frames a second, by time" in laid.notes
     assert any(note.startswith("neutral of the truth unknown") for note in laid.notes)
 
@@ -326,3 +326,11 @@ def test_masks_of_flame_say_where_it_is_compared(place, tmp_path):
     assert str(ground).endswith("1 lip pair")
     own = replace(Choices(masks=tmp_path / "FLAME_masks.pkl"), lips=place / "lve.txt").ground(FLAME)
     assert own.lips.count == len(LIPS)
+
+
+def test_a_higher_rate_invents_no_frame_at_the_end():
+    """A steady drift at 25 frames a second is a steady drift at 60, to the last frame that is compared."""
+    drift = head() + np.arange(20, dtype=np.float32)[:, None, None] / 25 * np.float32([0.02, 0, 0])
+    wanted = head() + np.arange(48, dtype=np.float32)[:, None, None] / 60 * np.float32([0.02, 0, 0])
+    laid = lay_on(clip(drift, 25.0, template=head()), clip(wanted, 60.0, template=head()))
+    np.testing.assert_allclose(laid.prediction, laid.truth, atol=1e-6)

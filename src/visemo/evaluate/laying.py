@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from visemo.data.frames import frames_after_resampling, frames_at
+from visemo.data.frames import frames_at
 from visemo.data.peers import Clip, Found
 from visemo.geometry.align import similarity_align
 from visemo.types import FloatArray, IntArray, VisemoError
@@ -53,7 +53,8 @@ def lay_on(clip: Clip, truth: Clip, rows: IntArray | None = None) -> Laid:
             f"{clip.name}: got {clip.format} with {pred.shape[1]} vertices, expected the {true.shape[1]} of "
             f"{truth.name}; carry it over first, see visemo register"
         )
-    frames = min(len(true), frames_after_resampling(len(pred), clip.fps, truth.fps))
+    last = (len(pred) - 1) * truth.fps / clip.fps  # beyond it nothing was predicted
+    frames = min(len(true), int(last + ROUNDING) + 1)
     if frames < 3:
         raise VisemoError(f"{clip.name}: got {frames} frames in common with {truth.name}, expected at least 3")
     notes = _trimmed(clip, truth, frames)
