@@ -1,6 +1,6 @@
 """How the fusion module learns the split: networks and objectives on a planted corpus, three seeds each.
 
-    .venv/bin/python runs/search_network.py STORE [--face NAME|DIR] [--steps 400] [--seeds 3] [--only WORD ...] [-o FILE.md]
+    .venv/bin/python runs/search_network.py STORE [--face NAME|DIR] [--steps 400] [--seeds 3] [--only WORD ...]
 
 Every way is the recipe `default` with some settings changed, on 64 x 64 maps, its losses measured at 1200 vertices.
 All share the split that they learn from; a seed is that of the frames, the batches and the convolutions' start.

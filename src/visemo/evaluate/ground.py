@@ -18,6 +18,9 @@ FLAME_PAIR = (3546, 3504)  # upper and lower lip in the middle, by which DiffPos
 LIPS, UPPER_FACE = ("lips",), ("forehead", "eye_region")  # regions of FLAME_masks.pkl, as DiffSpeaker and ARTalk use
 
 
+NOWHERE = np.zeros(0, np.int32)
+
+
 @dataclass(frozen=True, eq=False)
 class Ground:
     """The vertex sets of a comparison, and what can be drawn of it."""
@@ -86,7 +89,8 @@ class Choices:
         if self.face is None or len(self.face.template) != count:
             return None
         places = Places(self.face)
-        return Ground(places.lips, places.upper_face, self.face.lip_pairs, self.face, self.face.triangles)
+        upper = places.upper_face or VertexSet("upper_face", NOWHERE)
+        return Ground(places.lips, upper, self.face.lip_pairs, self.face, self.face.triangles)
 
     def _of_flame(self, count: int) -> Ground | None:
         """The whole head, with the sets of the frontal face."""
@@ -95,5 +99,6 @@ class Choices:
         face = flame_face(self.flame)
         assert face.cut is not None
         rows, places = face.cut.rows, Places(face)
-        sets = [VertexSet(found.name, rows[found.indices]) for found in (places.lips, places.upper_face)]
-        return Ground(*sets, rows[face.lip_pairs], None, self.flame.triangles)
+        assert places.upper_face is not None
+        lips, upper = (VertexSet(found.name, rows[found.indices]) for found in (places.lips, places.upper_face))
+        return Ground(lips, upper, rows[face.lip_pairs], None, self.flame.triangles)

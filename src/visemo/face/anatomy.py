@@ -20,7 +20,7 @@ from scipy.spatial import KDTree
 from visemo.face.eyes import eye_colors
 from visemo.face.face import Cut, Face, Part
 from visemo.face.mirroring import mirror_pairs
-from visemo.geometry.mesh import boundary_loops, edges
+from visemo.geometry.mesh import adjacency, boundary_loops, edges
 from visemo.types import FloatArray, IntArray, Mesh, VisemoError
 
 NEEDED = tuple(range(17, 68))
@@ -308,7 +308,7 @@ class Anatomy:
         """(V,) 1 within some vertices and 0 without, the step spread over their neighbours."""
         share = np.zeros(len(self.points))
         share[np.asarray(members, np.int64)] = 1
-        near = self.graph.sign()
+        near = adjacency(self.triangles, len(self.points))
         degree = np.maximum(np.asarray(near.sum(axis=1)).ravel(), 1)
         for _ in range(2):
             share = 0.5 * share + 0.5 * (near @ share) / degree
