@@ -246,7 +246,13 @@ class Render(Verb):
     face: FaceName = None
     """the face that the take was made on, where it is not a built-in one: its folder"""
 
-    examples: ClassVar[tuple[str, ...]] = ("visemo render take.npz -o take.mp4 --size 720",)
+    avatar: Annotated[Path | None, arg(metavar="point_cloud.ply")] = None
+    """draw this Gaussian avatar in place of the mesh; `visemo avatar from-face` makes one"""
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "visemo render take.npz -o take.mp4 --size 720",
+        "visemo render take.npz --avatar head/point_cloud.ply -o avatar.mp4",
+    )
 
     def run(self) -> int:
         from visemo.export.tracks import read_take
@@ -257,7 +263,7 @@ class Render(Verb):
             raise VisemoError(f"--size: got {self.size}, expected an even number from 16 to 4096")
         outputs_of([self.out], [self.take])
         options = {} if self.size is None else {"size": self.size}
-        write(read_take(self.take), self.out, face=face_named(self.face), **options)
+        write(read_take(self.take), self.out, face=face_named(self.face), avatar=self.avatar, **options)
         return 0
 
 

@@ -14,6 +14,7 @@ import tyro
 
 from visemo.cli.about import Benchmark, Evaluate, Info
 from visemo.cli.animate import Animate, Demo, Edit, Render
+from visemo.cli.avatar import Avatar
 from visemo.cli.compare import Compare
 from visemo.cli.data import Doctor, Fetch, Prepare
 from visemo.cli.register import Register
@@ -30,6 +31,7 @@ VERBS: dict[str, type[Verb]] = {
     "fetch": Fetch,
     "prepare": Prepare,
     "register": Register,
+    "avatar": Avatar,
     "train": Train,
     "assemble": Assemble,
     "evaluate": Evaluate,

@@ -17,8 +17,9 @@ from visemo.face.attach import part_bases
 from visemo.face.face import Face
 from visemo.media import VideoWriter
 from visemo.render.camera import portrait
+from visemo.render.head import parts_at_rest
 from visemo.render.raster import Rasteriser
-from visemo.render.video import FaceRenderer, Picture, contact_sheet, parts_at_rest
+from visemo.render.video import FaceRenderer, Picture, contact_sheet
 from visemo.types import FloatArray, IntArray
 
 SKIN = (0.52, 0.34, 0.27)  # linear RGB of a mesh that has no colours

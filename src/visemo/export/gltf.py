@@ -26,7 +26,8 @@ from visemo.face.attach import part_bases
 from visemo.face.face import Face
 from visemo.geometry.mesh import vertex_normals
 from visemo.media import save_wav
-from visemo.render.video import face_of, parts_at_rest
+from visemo.render.head import parts_at_rest
+from visemo.render.video import face_of
 from visemo.types import Animation, FloatArray, IntArray, VisemoError
 
 Shapes = Literal["native", "arkit"]

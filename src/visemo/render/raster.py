@@ -130,6 +130,15 @@ class Rasteriser:
             self.lamps, self.ambient, self.background, _TONE,
         )  # fmt: skip
 
+    def leaving(self, vertices: FloatArray, directions: NDArray) -> NDArray[np.float32]:
+        """What each of the vertices (V, 3) m shows, in colour, to viewers far off in directions (D, 3), unit, in the
+        face frame: (V, D, 3) sRGB 0..1. From behind a surface looks as from the mirrored direction."""
+        inside = self.camera.to_camera(vertices)
+        normals = _vertex_normals(inside, self.triangles, *self.around)
+        reach = self._lamp_reach(inside, normals)
+        views = np.asarray(directions, np.float64) @ self.camera.rotation.T
+        return _leave(normals, views, self.colors, self.gloss, reach, self.lamps, self.ambient, _TONE)
+
     def _lamp_reach(self, inside: NDArray[np.float64], normals: NDArray[np.float64]) -> NDArray[np.float64]:
         """How much of the first lamp each vertex sees, (V,) 0..1, from a picture of depths taken from the lamp."""
         if not len(self.lamps):
@@ -269,6 +278,23 @@ def _shade(normal, view, albedo, gloss, reach, lamps, ambient, out):
             wrap = lamps[n, 6 + k]
             diffuse = 0.5 * albedo[k] * max(0.0, (facing + wrap) / (1 + wrap))
             out[k] += strong * lamps[n, 3 + k] * (diffuse + mirror)
+
+
+@compiled(parallel=True)
+def _leave(normals, views, colors, gloss, reach, lamps, ambient, tone):
+    """(V, D, 3) sRGB 0..1 of every vertex in every direction."""
+    shown = np.empty((len(normals), len(views), 3), np.float32)
+    for i in prange(len(normals)):
+        view, light = np.empty(3), np.empty(3)
+        for j in range(len(views)):
+            along = normals[i, 0] * views[j, 0] + normals[i, 1] * views[j, 1] + normals[i, 2] * views[j, 2]
+            for k in range(3):
+                view[k] = views[j, k] - 2 * min(along, 0.0) * normals[i, k]
+            _shade(normals[i], view, colors[i], gloss[i], reach[i], lamps, ambient, light)
+            for k in range(3):
+                level = int(min(light[k], 2.0) * 0.5 * (len(tone) - 1) + 0.5)
+                shown[i, j, k] = tone[level] / 255.0
+    return shown
 
 
 @njit

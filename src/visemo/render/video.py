@@ -11,22 +11,19 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.spatial import KDTree
 
 from visemo.assets import atomic
-from visemo.face.attach import part_bases
 from visemo.face.face import Face
 from visemo.face.library import load_face
-from visemo.geometry.rotation import quaternion_to_matrix
 from visemo.media import VideoWriter
+from visemo.render.avatar import AvatarRenderer
 from visemo.render.camera import View, portrait
+from visemo.render.head import SEAM, PosedHead, head_points
 from visemo.render.progress import progress_bar
 from visemo.render.raster import Rasteriser
 from visemo.types import Animation, FloatArray, IntArray, VisemoError
-from visemo.units import M_PER_MM
 
 Picture = NDArray[np.uint8]
 
 SKIN_GLOSS, LIP_GLOSS = 0.16, 0.34
-SEAM = 1e-3 * M_PER_MM  # a part's vertex this close to one of the face's belongs to the same skin
-NEIGHBOURS = 24  # vertices of the face that carry one of a part to another person's head
 MOMENTS = 6  # columns of a take's contact sheet
 
 
@@ -44,24 +41,7 @@ def face_of(clip: Animation, face: Face | None = None) -> Face:
     return face
 
 
-def parts_at_rest(face: Face, template: FloatArray) -> list[FloatArray]:
-    """Vertices (P, 3) m of every part at rest, carried along where `template` is another person's neutral.
-
-    Each follows the displacements of the nearest vertices of the face, weighted by 1 / distance^2, so seams stay shut.
-    """
-    if np.array_equal(template, face.template):
-        return [part.vertices for part in face.parts]
-    tree, moved = KDTree(face.template), (template - face.template).astype(np.float64)
-    carried = []
-    for part in face.parts:
-        distance, near = map(np.asarray, tree.query(part.vertices, k=min(NEIGHBOURS, len(template))))
-        pull = 1 / (distance + SEAM) ** 2
-        pull /= pull.sum(axis=1, keepdims=True)
-        carried.append((part.vertices + np.einsum("pk,pkc->pc", pull, moved[near])).astype(np.float32))
-    return carried
-
-
-class FaceRenderer:
+class FaceRenderer(PosedHead):
     """Draws the frames of takes on one face, attached parts included, with a fixed camera.
 
     Parameters
@@ -78,55 +58,19 @@ class FaceRenderer:
     """
 
     def __init__(self, face: Face, basis: FloatArray, size: int = 512, view: View = "front"):
-        self.face = face
-        bases = part_bases(face, basis)
-        self.moves = np.concatenate([basis, *(bases[part.name] for part in face.parts)], axis=1)
-        offsets = np.cumsum([len(face.template), *(len(part.vertices) for part in face.parts)])
-        self._pose(face.template)
+        super().__init__(face, basis)
         self.drawing = Rasteriser(
-            np.concatenate([face.triangles, *(part.triangles + at for part, at in zip(face.parts, offsets))]),
+            self.triangles,
             np.concatenate([face.colors, *(part.colors for part in face.parts)]),
-            portrait(_head_points(face, self.rest), view),
+            portrait(head_points(face, self.rest), view),
             size=(size, size),
             gloss=_gloss(face),
             welds=_seams(face),
         )
 
-    def vertices(self, clip: Animation, t: int) -> FloatArray:
-        """Everything that is drawn of frame `t`: (N, 3) m, the face's V vertices first, in the world.
-
-        template + w B, the lively track on the face's named shapes, then the head pose.
-        """
-        if clip.basis.shape[:2] != (len(self.moves), len(self.face.template)):
-            raise VisemoError(
-                f"take: got {clip.basis.shape[0]} blendshapes of {clip.basis.shape[1]} vertices, "
-                f"expected {len(self.moves)} of {len(self.face.template)}"
-            )
-        weights = np.concatenate([clip.speech_weights[t], clip.expression_weights[t]])
-        if clip.template is not self.template:
-            self._pose(clip.template)
-        points = self.rest + np.tensordot(weights, self.moves, axes=1)
-        if clip.lively_weights is not None:
-            for name, weight in zip(clip.lively_names, clip.lively_weights[t]):
-                if weight:
-                    points += weight * self._shape(name)
-        if clip.head_pose is not None:
-            points = points @ quaternion_to_matrix(clip.head_pose[t, 3:]).T + clip.head_pose[t, :3]
-        return points.astype(np.float32)
-
     def frame(self, clip: Animation, t: int) -> Picture:
         """Picture (size, size, 3) uint8 sRGB of frame number `t`."""
         return self.drawing.draw(self.vertices(clip, t))
-
-    def _pose(self, template: FloatArray) -> None:
-        """Remember whose head is drawn: parts are carried to it once, not for every frame."""
-        self.template = template
-        self.rest = np.concatenate([template, *parts_at_rest(self.face, template)])
-
-    def _shape(self, name: str) -> FloatArray:
-        own = self.face.shape(name)
-        row = self.face.shape_names.index(name)
-        return np.concatenate([own, *(part.shapes[row] for part in self.face.parts)])
 
 
 def write_video(
@@ -136,6 +80,7 @@ def write_video(
     size: int = 512,
     view: View = "front",
     face: Face | None = None,
+    avatar: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Write an mp4 of the whole take with its sound, picture by picture.
@@ -144,30 +89,42 @@ def write_video(
     ----------
     size : pixels, even.
     face : overrides the lookup by the take's face name.
+    avatar : point_cloud.ply of an avatar of that face, drawn in place of the mesh.
     progress : called with the share that is done; by default a bar appears after two seconds.
 
-    Raises VisemoError for an odd size, a missing folder or a face that is not the take's.
+    Raises VisemoError for an odd size, a missing folder, a face that is not the take's, or an avatar of another.
     """
-    renderer = FaceRenderer(face_of(clip, face), clip.basis, size, view)
+    renderer = _renderer(face_of(clip, face), clip.basis, size, view, avatar)
     with VideoWriter(path, size, clip.fps, clip.audio) as video, progress_bar(f"video {Path(path).name}") as bar:
         for t in range(clip.frames):
             video.add(renderer.frame(clip, t))
             (progress or bar)((t + 1) / clip.frames)
 
 
-def write_png(clip: Animation, path: str | Path, *, size: int = 256, face: Face | None = None) -> None:
+def write_png(
+    clip: Animation, path: str | Path, *, size: int = 256, face: Face | None = None, avatar: Path | None = None
+) -> None:
     """Write a contact sheet of the take: moments evenly spread over it, from the front and from the side.
 
-    Raises VisemoError for a missing folder or a face that is not the take's.
+    `avatar` as for `write_video`. Raises VisemoError for a missing folder, a face that is not the take's, or
+    an avatar of another.
     """
     face = face_of(clip, face)
     moments = np.unique(np.round(np.linspace(0, clip.frames - 1, min(MOMENTS, clip.frames) + 2)[1:-1])).astype(int)
     views: dict[View, str] = {"front": "front", "three_quarter": "three quarters"}
     rows = []
     for view in views:
-        renderer = FaceRenderer(face, clip.basis, size, view)
+        renderer = _renderer(face, clip.basis, size, view, avatar)
         rows.append([renderer.frame(clip, t) for t in moments])
     contact_sheet(rows, list(views.values()), [f"{t / clip.fps:.2f} s" for t in moments], path)
+
+
+def _renderer(
+    face: Face, basis: FloatArray, size: int, view: View, avatar: Path | None
+) -> FaceRenderer | AvatarRenderer:
+    if avatar is None:
+        return FaceRenderer(face, basis, size, view)
+    return AvatarRenderer(avatar, face, basis, size, view)
 
 
 def contact_sheet(
@@ -205,12 +162,6 @@ def contact_sheet(
         pen.text((left + gap + j * (width + gap) + width // 2, top // 2), label, "#202428", font, anchor="mm")
     with atomic(Path(path)) as temporary:
         page.save(temporary, format="PNG")
-
-
-def _head_points(face: Face, rest: FloatArray) -> FloatArray:
-    """What a portrait frames: the face and all parts above its lower end, without shoulders or neck."""
-    chin, brow = face.template[:, 1].min(), face.template[:, 1].max()
-    return rest[rest[:, 1] > chin - 0.04 * (brow - chin)]
 
 
 def _gloss(face: Face) -> FloatArray:

@@ -1,0 +1,66 @@
+"""Takes drawn on Gaussian avatars."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visemo.avatar.description import Description, read_description
+from visemo.avatar.gaussians import read_gaussians
+from visemo.avatar.rig import pose
+from visemo.face.face import Face
+from visemo.render.camera import View, portrait
+from visemo.render.head import PosedHead, head_points
+from visemo.render.raster import Studio
+from visemo.render.splat import draw_splats
+from visemo.types import Animation, FloatArray, VisemoError
+
+
+class AvatarRenderer(PosedHead):
+    """Draws the frames of takes on an avatar that `visemo avatar from-face` made, as FaceRenderer draws the mesh.
+
+    Parameters
+    ----------
+    avatar : its point_cloud.ply, with avatar.json beside it.
+    face, basis, size, view : as for FaceRenderer.
+
+    Raises
+    ------
+    VisemoError
+        What `read_gaussians` refuses; an avatar of another face, or whose mesh is not known.
+    """
+
+    def __init__(self, avatar: Path, face: Face, basis: FloatArray, size: int = 512, view: View = "front"):
+        super().__init__(face, basis)
+        self.gaussians = read_gaussians(avatar)
+        description = read_description(avatar)
+        if description is None:
+            raise VisemoError(
+                f"{avatar}: got no avatar.json beside it, expected one, which says whose triangles it is bound to; "
+                f"takes do not drive avatars on other meshes, make one with visemo avatar from-face {face.name}"
+            )
+        _check_pairing(avatar, description, face)
+        self.gaussians.check_triangles(description.total, f"{face.name} and its parts")
+        self.camera, self.size = portrait(head_points(face, self.rest), view), (size, size)
+        self.background = _srgb(Studio().background(size, size))
+
+    def frame(self, clip: Animation, t: int) -> NDArray[np.uint8]:
+        """Picture (size, size, 3) uint8 sRGB of frame number `t`."""
+        splats = pose(self.gaussians, self.vertices(clip, t), self.triangles)
+        return draw_splats(splats, self.camera, self.size, self.background)
+
+
+def _check_pairing(avatar: Path, said: Description, face: Face) -> None:
+    parts = tuple((part.name, len(part.triangles)) for part in face.parts)
+    if said.topology != face.topology_hash or said.parts != parts:
+        raise VisemoError(
+            f"{avatar}: got an avatar of the face {said.face} ({said.total} triangles), expected one of the take's "
+            f"face {face.name} ({len(face.triangles) + sum(count for _, count in parts)}); make it with visemo avatar "
+            f"from-face {face.name}"
+        )
+
+
+def _srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
