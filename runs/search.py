@@ -365,7 +365,7 @@ def materials(corpus: Corpus, components: int, seeds: int, sounds: bool) -> list
     return found
 
 
-def oracle(exam: Exam, motion: MotionBasis, corpus: Corpus) -> Split:
+def oracle(motion: MotionBasis, corpus: Corpus) -> Split:
     """The best linear maps there are: fitted to the truth of the training part, label by label."""
     takes = {kind: corpus.takes("train", kind) for kind in ("speech", "expression")}
     sums: dict[str, list[Array]] = {}
@@ -383,47 +383,60 @@ def oracle(exam: Exam, motion: MotionBasis, corpus: Corpus) -> Split:
     return Split(motion, maps.pop("speech"), maps)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+class Table:
+    """The marks of every way, printed and, where asked, written as they come."""
+
+    def __init__(self, corpus: Corpus, words: str, out: Path | None) -> None:
+        fact = corpus.facts[0]["generator"]
+        self.out = out
+        self.lines = [
+            f"Generator {fact['version']}, seed {fact['config']['seed']}, hash {fact['hash']}; {words}.", "",
+            "| way | ratio, all vertices | worst lip vertex | expression at the lips | beside the lips | fused mm |",
+            "|---|---|---|---|---|---|",
+        ]  # fmt: skip
+        say("\n".join(self.lines) + "\n")
+
+    def row(self, name: str, found: Sequence[Array]) -> None:
+        """Mean and range of `Exam.marks` over the seeds."""
+        marks = np.array(found)
+        cells = [f"{m:.3f} ({marks[:, k].min():.3f}-{marks[:, k].max():.3f})" for k, m in enumerate(marks.mean(0)[:4])]
+        self.lines.append(f"| {name} | {' | '.join(cells)} | {marks[:, 5].mean():.3f} of {marks[:, 4].mean():.3f} |")
+        say(self.lines[-1] + "\n")
+        sys.stdout.flush()
+        if self.out:
+            with atomic(self.out) as path:
+                path.write_text("\n".join(self.lines) + "\n")
+
+
+def options(about: str | None) -> argparse.ArgumentParser:
+    """What both searches are asked."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("--face", default="builtin")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=[""], help="words that a way's name has one of")
     parser.add_argument("-o", dest="out", type=Path)
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = options(__doc__).parse_args()
     corpus = Corpus([args.store], load_face(args.face), "heldout")
-    fact = corpus.facts[0]["generator"]
-    lines = [
-        f"Generator {fact['version']}, seed {fact['config']['seed']}, hash {fact['hash']}; {args.seeds} seeds.", "",
-        "| way | ratio, all vertices | ratio, worst lip vertex | expression at the lips | beside the lips | fused mm |",
-        "|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    say("\n".join(lines) + "\n")
-    exam = Exam(corpus)
-
-    def row(name: str, splits: Sequence[Split]) -> None:
-        marks = np.array([exam.of_split(split) for split in splits])
-        cells = [
-            f"{m:.3f} ({marks[:, k].min():.3f}-{marks[:, k].max():.3f})" for k, m in enumerate(marks.mean(axis=0)[:4])
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} | {marks[:, 5].mean():.3f} of {marks[:, 4].mean():.3f} |")
-        say(lines[-1] + "\n")
-        sys.stdout.flush()
-
+    table, exam = Table(corpus, f"{args.seeds} seeds", args.out), Exam(corpus)
+    asked = [name for name in (*WAYS, *COMPONENTS) if any(word in name for word in args.only)]
     sixty = materials(corpus, 60, args.seeds, sounds=True)
     nothing = torch.zeros(60, 60)
-    row("the naive sum", [Split(sixty[0].motion, nothing, {"": nothing})])
-    row("best linear maps, truth known", [oracle(exam, sixty[0].motion, corpus)])
-    for name, way in WAYS.items():
-        if any(word in name for word in args.only):
-            row(name, [way(material) for material in sixty])
+    table.row("the naive sum", [exam.of_split(Split(sixty[0].motion, nothing, {"": nothing}))])
+    table.row("best linear maps, truth known", [exam.of_split(oracle(sixty[0].motion, corpus))])
+    for name in asked:
+        if name in WAYS:
+            table.row(name, [exam.of_split(WAYS[name](material)) for material in sixty])
     del sixty
-    for name, count in COMPONENTS.items():
-        if any(word in name for word in args.only):
-            row(name, [ours(SplitConfig(count))(m) for m in materials(corpus, count, args.seeds, sounds=False)])
-    if args.out:
-        with atomic(args.out) as path:
-            path.write_text("\n".join(lines) + "\n")
+    for name in asked:
+        if name in COMPONENTS:
+            found = materials(corpus, COMPONENTS[name], args.seeds, sounds=False)
+            way = ours(SplitConfig(COMPONENTS[name]))
+            table.row(name, [exam.of_split(way(material)) for material in found])
 
 
 if __name__ == "__main__":

@@ -9,25 +9,19 @@ Measured as in `runs/search.py`, on pairs of the validation part.
 
 from __future__ import annotations
 
-import argparse
 import copy
-import sys
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from search import VERTICES, Exam
+from search import VERTICES, Exam, Table, options
 
-from visemo.assets import atomic
 from visemo.face.library import load_face
 from visemo.training.corpus import Corpus, Recording
 from visemo.training.fusion import FusionRecipe, FusionTask
+from visemo.training.split import Split
 from visemo.units import MM_PER_M
-
-say = sys.stdout.write
 
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -48,15 +42,14 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 class Trial(FusionTask):
-    """A training whose split was found once for all of them."""
+    """A training whose split, which depends on the corpus alone, was found once for all of them."""
 
-    _closed_form = cache(FusionTask._closed_form)
+    found: Split | None = None
 
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:  # the split depends on the corpus alone
-        return isinstance(other, Trial)
+    def _closed_form(self) -> Split:
+        if Trial.found is None:
+            Trial.found = super()._closed_form()
+        return Trial.found
 
 
 def trained(recipe: FusionRecipe, corpus: Corpus) -> FusionTask:
@@ -88,38 +81,16 @@ def marks(exam: Exam, task: FusionTask) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store", type=Path)
-    parser.add_argument("--face", default="builtin")
+    parser = options(__doc__)
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="*", default=[""], help="words that a way's name has one of")
-    parser.add_argument("-o", dest="out", type=Path)
     args = parser.parse_args()
     corpus = Corpus([args.store], load_face(args.face), "heldout")
-    fact = corpus.facts[0]["generator"]
-    lines = [
-        f"Generator {fact['version']}, seed {fact['config']['seed']}, hash {fact['hash']}; {args.steps} steps, "
-        f"{args.seeds} seeds.", "",
-        "| way | ratio, all vertices | ratio, worst lip vertex | expression at the lips | beside the lips | fused mm |",
-        "|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    say("\n".join(lines) + "\n")
-    exam = Exam(corpus)
+    table, exam = Table(corpus, f"{args.steps} steps, {args.seeds} seeds", args.out), Exam(corpus)
     base = replace(FusionRecipe.default(args.steps), horizon=args.steps, vertices=VERTICES, pool=8000, split="heldout")
     for name, changes in WAYS.items():
         if any(word in name for word in args.only):
-            found = [marks(exam, trained(replace(base, seed=seed, **changes), corpus)) for seed in range(args.seeds)]
-            table = np.array(found)
-            cells = [
-                f"{m:.3f} ({table[:, k].min():.3f}-{table[:, k].max():.3f})" for k, m in enumerate(table.mean(0)[:4])
-            ]
-            lines.append(f"| {name} | {' | '.join(cells)} | {table[:, 5].mean():.3f} of {table[:, 4].mean():.3f} |")
-            say(lines[-1] + "\n")
-            sys.stdout.flush()
-    if args.out:
-        with atomic(args.out) as path:
-            path.write_text("\n".join(lines) + "\n")
+            recipes = [replace(base, seed=seed, **changes) for seed in range(args.seeds)]
+            table.row(name, [marks(exam, trained(recipe, corpus)) for recipe in recipes])
 
 
 if __name__ == "__main__":

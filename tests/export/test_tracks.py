@@ -134,12 +134,12 @@ def bad_takes(folder: Path, clip: Animation) -> dict[str, str]:
     np.savez(folder / "rate.npz", **{name: array for name, array in good.items() if name != "sample_rate"})
     return {
         "missing.npz": "no such file",
-        "text.npz": "got no readable take",
+        "text.npz": "it is no .npz of plain arrays",
         "empty.npz": "got no readable take",
         "cut.npz": "got no readable take",
         "foreign.npz": "got an npz without faces, template",
         "array.npz": "got a single array",
-        "pickled.npz": "got no readable take",
+        "pickled.npz": "it is no .npz of plain arrays",
         "shape.npz": "expression_leak: got shape",
         "nan.npz": "template: got NaN",
         "meta.npz": "got no readable take",

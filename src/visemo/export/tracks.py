@@ -91,6 +91,8 @@ def read_take(path: str | Path) -> Animation:
         raise VisemoError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     except (ValueError, TypeError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "pickle" in reason:  # numpy takes whatever is no array file for a pickle, and says how to run it
+            reason = "it is no .npz of plain arrays"
         raise VisemoError(f"{path}: got no readable take ({reason}), expected one; write it again") from error
 
 
