@@ -30,7 +30,7 @@ train no_laplace --horizon "$steps" --laplace 0
 train no_sparsity --horizon "$steps" --sparsity 0
 train no_geometry_map --horizon "$steps" --geometry-map False
 train paper_objective --horizon "$steps" --objective paper
-train paper_preset --preset paper
+train paper_preset --preset paper --pool 12000
 tables ablations --data "$store" --runs "${runs[@]}" --out "$work/ablations" --pairs "$pairs"
 tables rivals --data "$store" --more "${more[@]}" --model "$model" --out "$work/rivals" --steps "${RIVAL_STEPS:-2500}" --pairs "$pairs"
 tables write --report "$work/report" --benchmark "$work/benchmark.json" --rivals "$work/rivals" --ablations "$work/ablations" --out "$work"

@@ -329,6 +329,15 @@ def test_unfit_data_is_refused(store, tiny_model, tiny_face, tmp_path):
     assert not any(tmp_path.iterdir())  # nothing was begun
 
 
+def test_more_frames_than_memory_holds_are_refused_before_any_is_read(store, tiny_face, tmp_path, monkeypatch):
+    frame = 2 * 3 * (len(tiny_face.template) + 128**2)
+    recipe = replace(FusionRecipe.paper(1), batch=2, shrink=1.0)
+    monkeypatch.setattr("visemo.training.frames.physical_memory", lambda: round(2 * 300 * frame / 0.7) + 1000)
+    with pytest.raises(VisemoError, match=r"expected at most 300 for .* give --pool 300"):
+        train_fusion(recipe, [store], tiny_face, tmp_path / "large")
+    assert train_fusion(replace(recipe, pool=300), [store], tiny_face, tmp_path / "fits")["step"] == 1
+
+
 def test_the_paper_recipes_are_the_published_ones():
     speech, fusion = SpeechRecipe.paper(), FusionRecipe.paper()
     assert (speech.batch, speech.window, speech.rate, speech.horizon, speech.basis_size) == (1, 0, 1e-4, 0, 0)

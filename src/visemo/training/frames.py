@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +14,10 @@ from visemo.models import losses
 from visemo.models.fusion import Fusion
 from visemo.training.corpus import Recording
 from visemo.training.split import Split
+from visemo.types import VisemoError
 
 CHUNK = 256  # frames handled at a time
+MEMORY_SHARE = 0.7  # of the machine's memory that a pool may ask for while it is put together
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +74,14 @@ def draw_pool(
     limit : frames in all; 0 takes every frame
     model : whose encoders will read them
     split : divides every frame; without one nothing leaks
+
+    Raises
+    ------
+    VisemoError
+        For more frames than this machine's memory holds.
     """
+    held = sum(r.frames for r in recordings)
+    _check_memory(min(held, limit or held), model)
     frames, rows = _sample(recordings, limit, seed)
     faces = {r.speaker: r.store.neutral(r.take.subject) for r in recordings}
     owner = torch.tensor([list(faces).index(r.speaker) for r in recordings])
@@ -90,6 +100,27 @@ def draw_pool(
             leaks[rows == row] = seen[rows == row] @ split.speech_of(recording.take.label)
         directions = split.motion.directions.view(-1, *frames.shape[1:])
     return FramePool(frames, inputs, owner[rows], losses.curvature(laplacian, neutrals), leaks, shared, directions)
+
+
+def _check_memory(count: int, model: Fusion) -> None:
+    """Raise VisemoError, naming what would fit, for frames that the system would end the process for."""
+    config = model.config
+    size = 2 * 3 * (config.vertices + (config.map_size**2 if config.geometry_map else 0))  # bytes of a frame, float16
+    memory = physical_memory()
+    fitting = int(MEMORY_SHARE * memory / (2 * size))  # pieces and the whole stand side by side for a while
+    if memory and count > fitting:
+        raise VisemoError(
+            f"training: got {count} frames of {size / 1e3:.0f} kB, expected at most {fitting} for the {memory / 1e9:.0f} "
+            f"GB of this machine; give --pool {fitting // 2000 * 1000 or fitting}, which draws that many"
+        )
+
+
+def physical_memory() -> int:
+    """Bytes of memory that the machine has, 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0
 
 
 def _sample(recordings: Sequence[Recording], limit: int, seed: int) -> tuple[Tensor, Tensor]:
