@@ -109,9 +109,10 @@ def _check_memory(count: int, model: Fusion) -> None:
     memory = physical_memory()
     fitting = int(MEMORY_SHARE * memory / (2 * size))  # pieces and the whole stand side by side for a while
     if memory and count > fitting:
+        rounded = fitting // 2000 * 1000 or fitting
         raise VisemoError(
             f"training: got {count} frames of {size / 1e3:.0f} kB, expected at most {fitting} for the "
-            f"{memory / 1e9:.0f} GB of this machine; give --pool {fitting // 2000 * 1000 or fitting}, which draws that many"
+            f"{memory / 1e9:.0f} GB of this machine; give --pool {rounded}, which draws that many"
         )
 
 
