@@ -64,7 +64,7 @@ def test_another_flame_is_refused_though_its_name_be_the_same(known, change):
     shapedirs = flame.shapedirs.copy()
     shapedirs[..., flame.n_shape] *= 1.001
     other = replace(flame, shapedirs=shapedirs, basis="LAM shapes" if change == "basis" else "FLAME")
-    with pytest.raises(VisemoError, match="FLAME: got FLAME unknown with .* expected unknown with FLAME expressions"):
+    with pytest.raises(VisemoError, match=r"FLAME: got FLAME unknown with .* expected unknown with FLAME expressions"):
         known.check_flame(other)
 
 
@@ -92,10 +92,10 @@ def test_damaged_and_foreign_files_are_refused(known, tmp_path):
     with pytest.raises(VisemoError, match="map: got a damaged or foreign file"):
         FlameMap.load(path)
     save_file({"matrix": known.matrix}, path)
-    with pytest.raises(VisemoError, match="map: got schema none, expected visemo.flame_map/1"):
+    with pytest.raises(VisemoError, match=r"map: got schema none, expected visemo\.flame_map/1"):
         FlameMap.load(path)
     save_file({"matrix": known.matrix}, path, {"about": '{"schema": "visemo.flame_map/1", "wit": 1}'})
-    with pytest.raises(VisemoError, match="map: got a damaged or foreign file .*wit"):
+    with pytest.raises(VisemoError, match=r"map: got a damaged or foreign file .*wit"):
         FlameMap.load(path)
     save_file({"matrix": known.matrix}, path, {"about": "[]"})
     with pytest.raises(VisemoError, match="map: got a damaged or foreign file"):

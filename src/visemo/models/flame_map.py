@@ -66,8 +66,8 @@ class FlameMap:
         """Raises VisemoError when weights come from another model than the map's."""
         if model_hash != self.model_hash:
             raise VisemoError(
-                f"FLAME map: got weights of model {model_hash or 'unknown'}, expected {self.model} ({self.model_hash}); "
-                "train a map for this model with visemo train flame-map"
+                f"FLAME map: got weights of model {model_hash or 'unknown'}, expected {self.model} "
+                f"({self.model_hash}); train a map for this model with visemo train flame-map"
             )
 
     def check_flame(self, flame: FlameModel) -> None:
