@@ -177,11 +177,11 @@ def _name(k: int, speech_shapes: int) -> str:
 
 def report_table(report: dict[str, Any]) -> str:
     """The report for people, Markdown."""
-    flame = report["flame"]
+    flame, pairs = report["flame"], report["lip_pairs"]
     lines = [
         f"# {report['model']['name']} to FLAME {flame['edition']}, {flame['basis']} expressions\n",
         f"{report['held_out']} held-out frames, distances in mm on the model's face; floor: FLAME's own best fit to",
-        f"each frame. Between lip pairs: map {report['lip_pairs']['map']:.3f}, floor {report['lip_pairs']['floor']:.3f}.\n",
+        f"each frame. Between lip pairs: map {pairs['map']:.3f}, floor {pairs['floor']:.3f}.\n",
         "| region | vertices | motion, mean | map, mean | floor, mean | map, max | floor, max |",
         "|---|---|---|---|---|---|---|",
     ]
