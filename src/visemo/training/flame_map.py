@@ -34,7 +34,8 @@ class FlameMapRecipe:
 
     steps : of L-BFGS, for the matrix and for FLAME's own best fit to each held-out frame
     frames : fitted to, a third each of speech, expression, and both; a quarter as many are held out
-    cost : what a frame costs, see Cost
+    cost : what a frame costs: `cost.prior` mm^2 for a coefficient's square, `cost.lips` in omega, `cost.gap` of the
+        differences between lips, beside the lips themselves; without it lips that meet stay apart
     split, seed : division of the stores, and of everything random
     """
 
