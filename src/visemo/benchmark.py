@@ -43,6 +43,7 @@ STAGES = ("encoder", "speech", "fusion", "vertices", "flame", "flame_vertices", 
 SUBJECTS = tuple(f"subject_{n}" for n in range(8))  # as many as FaceFormer was trained on
 EXPRESSION_FRAMES = 300  # E_e has no memory of time: more frames tell nothing new
 REPEATS = 3  # of short clips; the best counts, since everything else on the machine only slows
+ADDED = ("vertices", "flame", "flame_vertices")  # timed alone, on top of the stage before: noise does not hide them
 FLAME_COMPONENTS = (300, 100)  # of identity and of expression, in every edition
 FLAME_BLOCK = 64  # frames that FLAME's layer poses at a time
 
@@ -164,7 +165,8 @@ def watch_memory(interval: float = 0.005) -> Iterator[Peak]:
 
 
 def stage_runs(animator: Animator, sound: Waveform, layer: FlameLayer) -> dict[str, Callable[[], int]]:
-    """What each stage runs on `sound`: a function that returns how many frames it made."""
+    """What each stage runs on `sound`: a function that returns how many frames it made. Those of `ADDED` go on with
+    what the one before has made, and are to be run in order."""
     known = random_flame_map(len(animator.basis))
     frames = frame_count(sound.seconds)
     samples = torch.from_numpy(sound.samples)
@@ -179,29 +181,23 @@ def stage_runs(animator: Animator, sound: Waveform, layer: FlameLayer) -> dict[s
     def speech() -> int:
         return len(animator.latents(sound, style))
 
-    def fusion() -> int:
-        return animator.animate(sound, "happy").frames
+    made: list[Animation] = []  # what `fusion` made last, which the stages after it go on with
+    driven: list[FlameParams] = []
 
-    def decoded() -> Animation:
-        clip = animator.animate(sound, "happy")
-        for _ in clip.blocks():
-            pass
-        return clip
+    def fusion() -> int:
+        made[:] = [animator.animate(sound, "happy")]
+        return made[0].frames
 
     def vertices() -> int:
-        return decoded().frames
-
-    def driven() -> FlameParams:
-        clip = decoded()
-        return known.params(clip.weights, clip.fps)
+        return sum(len(block) for block in made[0].blocks())
 
     def flame() -> int:
-        return len(driven().expression)
+        driven[:] = [known.params(made[0].weights, made[0].fps)]
+        return len(driven[0].expression)
 
     @torch.inference_mode()
     def flame_vertices() -> int:
-        params = driven()
-        both = (torch.from_numpy(part).split(FLAME_BLOCK) for part in (params.expression, params.jaw_pose))
+        both = (torch.from_numpy(part).split(FLAME_BLOCK) for part in (driven[0].expression, driven[0].jaw_pose))
         return sum(len(layer(expression=expression, jaw=jaw)) for expression, jaw in zip(*both))
 
     @torch.inference_mode()
@@ -218,13 +214,14 @@ class Pace:
     rate: float = 0.0
     mb: float = 0.0
 
-    def measure(self, run: Callable[[], int]) -> None:
-        """Run it once more."""
+    def measure(self, run: Callable[[], int], before: float = 0.0) -> float:
+        """Run it once more; returns its seconds, with those that went `before`."""
         with watch_memory() as peak:
             began = time.perf_counter()
             frames = run()
-            seconds = time.perf_counter() - began
+            seconds = before + time.perf_counter() - began
         self.rate, self.mb = max(self.rate, frames / seconds), max(self.mb, peak.mb)
+        return seconds
 
 
 def noise(seconds: float) -> Waveform:
@@ -234,8 +231,7 @@ def noise(seconds: float) -> Waveform:
 
 
 def benchmark_preset(preset: str, seconds: Sequence[float]) -> Iterator[dict[str, Any]]:
-    """One row per length and stage of a preset; everything is warmed up first, and stages take turns, so that what
-    else the machine does slows all of them alike."""
+    """One row per length and stage of a preset; everything is warmed up first, stages take turns."""
     animator, layer = Animator(random_model(preset)), FlameLayer(random_flame())
     for run in stage_runs(animator, noise(1.0), layer).values():
         run()
@@ -243,8 +239,9 @@ def benchmark_preset(preset: str, seconds: Sequence[float]) -> Iterator[dict[str
         runs = stage_runs(animator, noise(length), layer)
         paces = {stage: Pace() for stage in runs}
         for _ in range(REPEATS if length <= 60 else 1):
+            seconds_before = 0.0
             for stage, run in runs.items():
-                paces[stage].measure(run)
+                seconds_before = paces[stage].measure(run, seconds_before if stage in ADDED else 0.0)
         before = alone = paces["encoder"].rate
         for stage, pace in paces.items():
             frames = EXPRESSION_FRAMES if stage == "expression" else frame_count(length)
