@@ -33,6 +33,13 @@ def test_an_npz_whose_first_rows_are_flames(deltas, tmp_path):
     np.testing.assert_array_equal(model.identities(), plain.identities())
 
 
+def test_the_jaw_is_left_to_flames_own(deltas, tmp_path):
+    names = np.array(["smile", "jawOpen", "blink", "jawLeft"])
+    np.savez(tmp_path / "named.npz", arkit_deltas=deltas, arkit_names=names)
+    model = with_expressions(random_model(), tmp_path / "named.npz")
+    np.testing.assert_array_equal(model.expressions(), np.moveaxis(deltas[[0, 2]], 0, -1))
+
+
 @pytest.mark.parametrize("neutral", [True, False])
 def test_a_folder_of_meshes(deltas, tmp_path, neutral):
     plain = random_model()
@@ -40,6 +47,7 @@ def test_a_folder_of_meshes(deltas, tmp_path, neutral):
     folder = tmp_path / "faces"
     folder.mkdir()
     named = {f"shape{i}": rest + delta for i, delta in enumerate(deltas)} | ({"neutral": rest} if neutral else {})
+    named["jawOpen"] = rest + np.float32(0.02)
     for name, vertices in named.items():
         write_mesh(folder / f"{name}.ply", Mesh(vertices, plain.triangles))
     model = with_expressions(plain, folder)

@@ -13,7 +13,8 @@ from visemo.face.flame_topology import VERTICES
 from visemo.geometry.mesh import read_mesh
 from visemo.types import FloatArray, VisemoError, check_array
 
-DELTAS = "deltas"  # how the name of the array ends that holds shapes, (M, N, 3) m
+DELTAS, NAMES = "deltas", "names"  # how the names of the arrays end that hold shapes, (M, N, 3) m, and their names (M,)
+JAW = "jaw"  # how the names of shapes begin that FLAME's own jaw makes
 NEUTRAL = "neutral"
 SUFFIXES = (".obj", ".ply")
 
@@ -21,13 +22,14 @@ SUFFIXES = (".obj", ".ply")
 def with_expressions(model: FlameModel, path: str | Path) -> FlameModel:
     """The model with shapes in place of its expression components: coefficient i is the weight of shape i.
 
-    It has a hash of its own, and its `basis` says whose shapes these are, since they are not FLAME's.
+    It has a hash of its own, and its `basis` says whose shapes these are, since they are not FLAME's. Shapes named
+    jaw... are left out, where names are known: the jaw is FLAME's joint, on which the lower teeth of avatars hang.
 
     Parameters
     ----------
-    path : an npz with one array `...deltas` (M, N, 3) m whose first 5023 rows are FLAME's vertices; or a folder of
-        meshes (.obj, .ply) in FLAME's topology, m, a shape each: what it differs from the one called `neutral`, or
-        from FLAME's template where there is none.
+    path : an npz with one array `...deltas` (M, N, 3) m whose first 5023 rows are FLAME's vertices, and `...names` (M,)
+        if any; or a folder of meshes (.obj, .ply) in FLAME's topology, m, a shape each: what it differs from the one
+        called `neutral`, or from FLAME's template where there is none.
 
     Raises
     ------
@@ -54,20 +56,23 @@ def _of_file(path: Path) -> FloatArray:
         with np.load(path, allow_pickle=False) as file:
             found = [name for name in file.files if name.endswith(DELTAS)]
             arrays = [file[name] for name in found]
+            names = [file[name].astype(str).tolist() for name in file.files if name.endswith(NAMES)]
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, NotImplementedError) as error:
         raise VisemoError(f"{path}: got no readable arrays ({error}), expected an npz of shapes") from error
     if len(arrays) != 1 or arrays[0].ndim != 3 or arrays[0].shape[1] < VERTICES:
         got = ", ".join(f"{name} {array.shape}" for name, array in zip(found, arrays)) or f"no array ...{DELTAS}"
         raise VisemoError(f"{path}: got {got}, expected one array ...{DELTAS} (M, {VERTICES} or more, 3) m")
-    return np.ascontiguousarray(arrays[0][:, :VERTICES], np.float32)
+    known = names[0] if names and len(names[0]) == len(arrays[0]) else [""] * len(arrays[0])
+    kept = [row for row, name in enumerate(known) if not name.startswith(JAW)]
+    return np.ascontiguousarray(arrays[0][kept, :VERTICES], np.float32)
 
 
 def _of_folder(path: Path, model: FlameModel) -> FloatArray:
     meshes = {file.stem: file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES}
     rest = model.v_template if NEUTRAL not in meshes else _vertices(meshes.pop(NEUTRAL), model)
-    if not meshes:
+    if all(name.startswith(JAW) for name in meshes):
         raise VisemoError(f"{path}: got no mesh (.obj, .ply), expected one for each shape, in FLAME's topology")
-    return np.stack([_vertices(file, model) - rest for file in meshes.values()])
+    return np.stack([_vertices(file, model) - rest for name, file in meshes.items() if not name.startswith(JAW)])
 
 
 def _vertices(file: Path, model: FlameModel) -> FloatArray:
