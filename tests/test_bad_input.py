@@ -63,6 +63,7 @@ SOUND = "animate {place}/%s --model {model} -o {out}/t.npz -o {out}/t.mp4"
 EDIT = "edit {place}/take.npz --model {model} -o {out}/t.npz "
 OTHER = EDIT.replace("{model}", "{place}/other")
 TRAIN = "train fusion --data {place} -o {out}/run "
+FLAME_MAP = "train flame-map --model {model} --flame {place}/none.pkl -o {out}/run "
 
 CASES = {
     # sounds
@@ -139,6 +140,12 @@ CASES = {
     "no such store": ("evaluate --model {model} --data {place}/hollow -o {out}/report", "hollow"),
     "setting without value": (TRAIN + "--pool", "got --pool without a value"),
     "bare word": (TRAIN + "fast 3", "got 'fast', expected --KEY VALUE"),
+    "flame map of nothing": ("train flame-map --flame {place}/none.pkl -o {out}/run", "got no --model, expected both"),
+    "flame map to nothing": ("train flame-map --model {model} -o {out}/run", "got no --flame, expected both"),
+    "flame map resumed": (FLAME_MAP + "--resume", "train flame-map: got --resume, expected none"),
+    "flame map elsewhere": (FLAME_MAP + "--face ict", "train flame-map: got --face, expected none"),
+    "no such flame": (FLAME_MAP, "none.pkl: no such file, expected one of FLAME's"),
+    "a network to flame": (TRAIN + "--flame {place}/none.pkl", "train fusion: got --flame, expected it with flame-map"),
     "store in use": ("prepare planted --tiny -o {place}", "bad"),
     "no store folder": ("prepare planted --tiny -o {out}/none/store", "got no folder"),
     "captures of nothing": ("prepare captures -o {out}/store", "got SRC None, expected a folder of captures"),

@@ -177,6 +177,32 @@ def test_train_hands_the_recipe_on(tmp_path, monkeypatch, capsys):
     assert "score 0.5 at step 7" in capsys.readouterr().out
 
 
+def test_train_flame_map_hands_model_flame_and_recipe_on(tmp_path, tiny_folder, monkeypatch, capsys):
+    from face.flame_models import random_arrays
+    from visemo.training import recipes
+
+    asked = {}
+
+    def train(recipe, model, flame, run, **options):
+        asked.update(options, recipe=recipe, face=model.face.name, flame=flame, run=run)
+        row = {"vertices": 3, "map_mean": 0.25, "map_max": 2.0, "floor_mean": 0.125, "floor_max": 1.0}
+        return {"regions": {"lips": row, "eyes and brows": {"vertices": 0}}}
+
+    monkeypatch.setattr(recipes, "train_flame_map", train)
+    np.savez(tmp_path / "flame2023_Open.npz", **random_arrays())
+    np.savez(tmp_path / "smiles.npz", deltas=np.zeros((7, 5023, 3), np.float32))
+    words = ["--model", str(tiny_folder), "--flame", f"{tmp_path}/flame2023_Open.npz", "--data", "a"]
+    options = ["--expressions", f"{tmp_path}/smiles.npz", "--steps", "3", "--preset", "paper", "--cost.prior", "0.5"]
+    assert main(["train", "flame-map", *words, *options, "-o", f"{tmp_path}/run", "--device", "cpu"]) == 0
+    paper = recipes.FlameMapRecipe.paper()
+    assert asked["recipe"] == replace(paper, steps=3, cost=replace(paper.cost, prior=0.5))
+    assert (asked["face"], asked["device"], [str(path) for path in asked["data"]]) == ("builtin", "cpu", ["a"])
+    assert (asked["flame"].n_expr, asked["flame"].basis, asked["flame"].edition) == (7, "smiles shapes", "2023 Open")
+    said = capsys.readouterr().out
+    assert "lips            0.250 mm, largest 2.00  (FLAME's own best 0.125, 1.00)" in said
+    assert f"{tmp_path}/run: L_G to FLAME 2023 Open with smiles shapes expressions" in said
+
+
 @pytest.mark.slow
 def test_prepare_train_and_assemble_a_model_that_animates(tmp_path, place, capsys):
     store = f"{tmp_path}/store"

@@ -1,7 +1,8 @@
 """How fast `animate` is and how much memory it takes, stage by stage, with random weights.
 
-Stages are cumulative (each includes the ones before it): encoder, speech, fusion, vertices. The
-expression of a clip comes from the library, so E_e does not run in them; it is measured alone.
+Stages are cumulative (each includes the ones before it): encoder, speech, fusion, vertices, flame (L_G: weights to
+FLAME's parameters) and flame_vertices (FLAME's mesh of every frame). The expression of a clip comes from the library,
+so E_e does not run in them; it is measured alone.
 """
 
 from __future__ import annotations
@@ -23,21 +24,28 @@ import torch
 
 from visemo.animation.animator import Animator
 from visemo.face.face import Face
+from visemo.face.flame import JOINTS, POSE_FEATURES, FlameModel
+from visemo.face.flame_layer import FlameLayer
+from visemo.face.flame_topology import TRIANGLES, VERTICES
 from visemo.geometry.geomap import GeometryMap
 from visemo.models.checkpoint import Model, versions
 from visemo.models.expressions import ExpressionLibrary, ExpressionTake
+from visemo.models.flame_map import JAW, FlameMap
 from visemo.models.fusion import Fusion, FusionConfig
 from visemo.models.speech_motion import SpeechMotion, default_config, paper_config
-from visemo.types import VisemoError, Waveform
+from visemo.types import Animation, FlameParams, VisemoError, Waveform
 from visemo.units import FPS, SAMPLE_RATE, frame_count
 
 PRESETS = ("paper", "default")
 SECONDS = (10.0, 60.0, 600.0)
 PAPER_VERTICES = (77, 141)  # columns x rows = the 10857 vertices of the paper's template
-STAGES = ("encoder", "speech", "fusion", "vertices", "expression")
+STAGES = ("encoder", "speech", "fusion", "vertices", "flame", "flame_vertices", "expression")
 SUBJECTS = tuple(f"subject_{n}" for n in range(8))  # as many as FaceFormer was trained on
 EXPRESSION_FRAMES = 300  # E_e has no memory of time: more frames tell nothing new
 REPEATS = 3  # of short clips; the best counts, since everything else on the machine only slows
+ADDED = ("vertices", "flame", "flame_vertices")  # timed alone, on top of the stage before: noise does not hide them
+FLAME_COMPONENTS = (300, 100)  # of identity and of expression, in every edition
+FLAME_BLOCK = 64  # frames that FLAME's layer poses at a time
 
 
 def grid_face(columns: int = PAPER_VERTICES[0], rows: int = PAPER_VERTICES[1]) -> tuple[Face, np.ndarray]:
@@ -90,6 +98,30 @@ def random_model(preset: str) -> Model:
     return Model(preset, face, speech.eval(), Fusion(config, geomap).eval(), library, {}, preset)
 
 
+def random_flame() -> FlameModel:
+    """A FLAME of the published size with random numbers: nothing of FLAME itself is needed to time it."""
+    random = np.random.default_rng(0)
+    weights = random.random((VERTICES, JOINTS), np.float32)
+    regressor = random.random((JOINTS, VERTICES), np.float32)
+    shapedirs = random.standard_normal((VERTICES, 3, sum(FLAME_COMPONENTS)), np.float32)
+    return FlameModel(
+        0.1 * random.standard_normal((VERTICES, 3), np.float32),
+        random.integers(0, VERTICES, (TRIANGLES, 3), np.int32),
+        1e-3 * shapedirs,
+        *FLAME_COMPONENTS,
+        1e-3 * random.standard_normal((VERTICES, 3, POSE_FEATURES), np.float32),
+        weights / weights.sum(axis=1, keepdims=True),
+        regressor / regressor.sum(axis=1, keepdims=True),
+        np.array([-1, 0, 1, 1, 1], np.int32),
+    )
+
+
+def random_flame_map(shapes: int) -> FlameMap:
+    """L_G for K weights, random."""
+    matrix = np.random.default_rng(0).standard_normal((FLAME_COMPONENTS[1] + JAW, shapes), np.float32)
+    return FlameMap(0.01 * matrix, "", "", "random", "random")
+
+
 # --- memory ------------------------------------------------------------------------------------------
 
 
@@ -132,8 +164,10 @@ def watch_memory(interval: float = 0.005) -> Iterator[Peak]:
 # --- stages ------------------------------------------------------------------------------------------
 
 
-def stage_runs(animator: Animator, sound: Waveform) -> dict[str, Callable[[], int]]:
-    """What each stage runs on `sound`: a function that returns how many frames it made."""
+def stage_runs(animator: Animator, sound: Waveform, layer: FlameLayer) -> dict[str, Callable[[], int]]:
+    """What each stage runs on `sound`: a function that returns how many frames it made. Those of `ADDED` go on with
+    what the one before has made, and are to be run in order."""
+    known = random_flame_map(len(animator.basis))
     frames = frame_count(sound.seconds)
     samples = torch.from_numpy(sound.samples)
     style = animator.style(None)
@@ -147,28 +181,47 @@ def stage_runs(animator: Animator, sound: Waveform) -> dict[str, Callable[[], in
     def speech() -> int:
         return len(animator.latents(sound, style))
 
+    made: list[Animation] = []  # what `fusion` made last, which the stages after it go on with
+    driven: list[FlameParams] = []
+
     def fusion() -> int:
-        return animator.animate(sound, "happy").frames
+        made[:] = [animator.animate(sound, "happy")]
+        return made[0].frames
 
     def vertices() -> int:
-        return sum(len(block) for block in animator.animate(sound, "happy").blocks())
+        return sum(len(block) for block in made[0].blocks())
+
+    def flame() -> int:
+        driven[:] = [known.params(made[0].weights, made[0].fps)]
+        return len(driven[0].expression)
+
+    @torch.inference_mode()
+    def flame_vertices() -> int:
+        both = (torch.from_numpy(part).split(FLAME_BLOCK) for part in (driven[0].expression, driven[0].jaw_pose))
+        return sum(len(layer(expression=expression, jaw=jaw)) for expression, jaw in zip(*both))
 
     @torch.inference_mode()
     def expression() -> int:
         return len(animator.fusion.encode_expression(motion * 1e-3)[0])
 
-    return dict(zip(STAGES, (encoder, speech, fusion, vertices, expression)))
+    return dict(zip(STAGES, (encoder, speech, fusion, vertices, flame, flame_vertices, expression)))
 
 
-def measure(run: Callable[[], int], repeats: int) -> tuple[float, float]:
-    """Best frames per second over some runs, and peak memory in MB."""
-    rates = []
-    with watch_memory() as peak:
-        for _ in range(repeats):
+@dataclass
+class Pace:
+    """Best frames per second of a stage, and most memory in MB."""
+
+    rate: float = 0.0
+    mb: float = 0.0
+
+    def measure(self, run: Callable[[], int], before: float = 0.0) -> float:
+        """Run it once more; returns its seconds, with those that went `before`."""
+        with watch_memory() as peak:
             began = time.perf_counter()
             frames = run()
-            rates.append(frames / (time.perf_counter() - began))
-    return max(rates), peak.mb
+            seconds = before + time.perf_counter() - began
+        self.rate, self.mb = max(self.rate, frames / seconds), max(self.mb, peak.mb)
+        return seconds
 
 
 def noise(seconds: float) -> Waveform:
@@ -178,26 +231,31 @@ def noise(seconds: float) -> Waveform:
 
 
 def benchmark_preset(preset: str, seconds: Sequence[float]) -> Iterator[dict[str, Any]]:
-    """One row per length and stage of a preset; everything is warmed up first."""
-    animator = Animator(random_model(preset))
-    for run in stage_runs(animator, noise(1.0)).values():
+    """One row per length and stage of a preset; everything is warmed up first, stages take turns."""
+    animator, layer = Animator(random_model(preset)), FlameLayer(random_flame())
+    for run in stage_runs(animator, noise(1.0), layer).values():
         run()
     for length in seconds:
-        runs = stage_runs(animator, noise(length))
-        alone = 0.0
-        for stage, run in runs.items():
-            rate, peak = measure(run, REPEATS if length <= 60 else 1)
-            alone = rate if stage == "encoder" else alone
+        runs = stage_runs(animator, noise(length), layer)
+        paces = {stage: Pace() for stage in runs}
+        for _ in range(REPEATS if length <= 60 else 1):
+            seconds_before = 0.0
+            for stage, run in runs.items():
+                seconds_before = paces[stage].measure(run, seconds_before if stage in ADDED else 0.0)
+        before = alone = paces["encoder"].rate
+        for stage, pace in paces.items():
             frames = EXPRESSION_FRAMES if stage == "expression" else frame_count(length)
             yield {
                 "preset": preset,
                 "stage": stage,
                 "audio_s": length,
                 "frames": frames,
-                "fps": round(rate, 1),
-                "peak_mb": round(peak, 1),
-                "of_encoder": round(rate / alone, 3),
+                "fps": round(pace.rate, 1),
+                "peak_mb": round(pace.mb, 1),
+                "of_encoder": round(pace.rate / alone, 3),
+                "of_before": round(pace.rate / before, 3),
             }
+            before = pace.rate
 
 
 def machine() -> str:
@@ -217,8 +275,8 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """Frames per second and peak memory of every preset, length and stage.
 
-    `of_encoder` is a row's rate as a share of its audio encoder's alone; `fps` of expression is E_e per
-    frame. Memory is the whole process's.
+    `of_encoder` is a row's rate as a share of its audio encoder's alone, `of_before` of the stage's before it; `fps` of
+    expression is E_e per frame. Memory is the whole process's.
 
     Raises
     ------
@@ -236,14 +294,14 @@ def run_benchmark(
     return {"machine": machine(), "versions": versions(), "rows": rows}
 
 
-COLUMNS = ("preset", "stage", "audio_s", "frames", "fps", "peak_mb", "of_encoder")
+COLUMNS = ("preset", "stage", "audio_s", "frames", "fps", "peak_mb", "of_encoder", "of_before")
 
 
 def _line(row: dict[str, Any]) -> str:
-    return "  ".join(f"{row[name]:<10}" if isinstance(row[name], str) else f"{row[name]:>10g}" for name in COLUMNS)
+    return "  ".join(f"{row[name]:<14}" if isinstance(row[name], str) else f"{row[name]:>10g}" for name in COLUMNS)
 
 
 def table(report: dict[str, Any]) -> str:
     """The report for people."""
-    head = "  ".join(f"{name:<10}" if name in ("preset", "stage") else f"{name:>10}" for name in COLUMNS)
+    head = "  ".join(f"{name:<14}" if name in ("preset", "stage") else f"{name:>10}" for name in COLUMNS)
     return "\n".join([report["machine"], head, *map(_line, report["rows"])])

@@ -24,12 +24,15 @@ RunFolder = Annotated[Path, arg(aliases=("-o",), metavar="RUN")]
 class Train(Verb):
     """Train one part of a model; `visemo train fusion --help` also lists what else can be set.
 
+    speech and fusion are the two networks, on --data. flame-map is the matrix from the weights of a finished --model to
+    the parameters of --flame; without --data it is fitted to the bundled sentence and the model's own expressions.
+
     Several processes or GPUs: `torchrun --nproc-per-node 2 -m visemo train fusion ...`. --batch counts for each of
     them, so two learn what one learns from the doubled --batch; a run is resumed with as many as it began with.
     """
 
-    part: Positional[Literal["speech", "fusion"]]
-    """which of the two networks"""
+    part: Positional[Literal["speech", "fusion", "flame-map"]]
+    """which of the two networks, or L_G"""
     data: Annotated[UseAppendAction[tuple[Path, ...]], arg(metavar="STORE")]
     """a prepared store; repeat it for several"""
     out: RunFolder
@@ -44,19 +47,26 @@ class Train(Verb):
     """the face that the data are on"""
     device: Device = "auto"
     """where to train"""
+    model: Annotated[str | None, arg(metavar="NAME|DIR")] = None
+    """flame-map: the model whose weights are mapped"""
+    flame: Annotated[Path | None, arg(metavar="FILE")] = None
+    """flame-map: a FLAME model (generic_model.pkl, flame2023.pkl, flame2023_Open.pkl, .npz)"""
+    expressions: Annotated[Path | None, arg(metavar="FILE.npz|DIR")] = None
+    """flame-map: shapes in FLAME's topology instead of its expression components"""
     settings: Suppress[OmitArgPrefixes[tuple[tuple[str, str], ...]]] = ()
 
     examples: ClassVar[tuple[str, ...]] = (
         "visemo train fusion --data stores/planted -o runs/fusion --steps 1500",
         "visemo train speech --data stores/planted -o runs/speech --rate 1e-3 --resume",
+        "visemo train flame-map --model default --flame flame2023_Open.pkl -o runs/flame",
     )
 
     @classmethod
     def notes(cls, words: list[str]) -> str:
         from visemo.training import recipes
 
-        asked = [part for part in ("speech", "fusion") if part in words]
-        known = {"speech": recipes.SpeechRecipe, "fusion": recipes.FusionRecipe}
+        known = {"speech": recipes.SpeechRecipe, "fusion": recipes.FusionRecipe, "flame-map": recipes.FlameMapRecipe}
+        asked = [part for part in known if part in words]
         settings = "".join(f"\n--KEY VALUE of {part}, default preset:\n{_settings(known[part])}" for part in asked)
         return settings + super().notes(words)
 
@@ -64,10 +74,43 @@ class Train(Verb):
         return dataclasses.replace(self, settings=_pairs(words))
 
     def run(self) -> int:
+        return self._flame_map() if self.part == "flame-map" else self._network()
+
+    def _flame_map(self) -> int:
+        from visemo.face.flame import read_flame
+        from visemo.face.flame_expressions import with_expressions
+        from visemo.models.checkpoint import load_model
+        from visemo.training.recipes import FlameMapRecipe, train_flame_map
+
+        if self.model is None or self.flame is None:
+            raise VisemoError(
+                f"train flame-map: got no {'--model' if self.model is None else '--flame'}, expected both; for example "
+                f"{self.examples[-1]}"
+            )
+        if self.resume or self.face != "builtin":
+            got = "--resume" if self.resume else "--face"
+            raise VisemoError(f"train flame-map: got {got}, expected none: it takes minutes, on the model's own face")
+        recipe = with_settings(getattr(FlameMapRecipe, self.preset)(), self._given())
+        flame = read_flame(self.flame)
+        flame = flame if self.expressions is None else with_expressions(flame, self.expressions)
+        report = train_flame_map(recipe, load_model(self.model), flame, self.out, data=self.data, device=self.device)
+        for region, row in report["regions"].items():
+            say(f"{region:<15} {row.get('map_mean', 0):.3f} mm, largest {row.get('map_max', 0):.2f}", end="")
+            say(f"  (FLAME's own best {row.get('floor_mean', 0):.3f}, {row.get('floor_max', 0):.2f})")
+        say(f"{self.out}: L_G to FLAME {flame.edition} with {flame.basis} expressions, and report.md")
+        return 0
+
+    def _given(self) -> tuple[tuple[str, str], ...]:
+        return self.settings if self.steps is None else (("steps", str(self.steps)), *self.settings)
+
+    def _network(self) -> int:
         from visemo.face.library import load_face
         from visemo.training.distributed import first_process
         from visemo.training.recipes import FusionRecipe, SpeechRecipe, train_fusion, train_speech
 
+        for name in ("model", "flame", "expressions"):
+            if getattr(self, name) is not None:
+                raise VisemoError(f"train {self.part}: got --{name}, expected it with flame-map only; leave it out")
         if not self.data:
             raise VisemoError("train: got no --data, expected at least one store; make one with visemo prepare")
         recipes: dict[str, tuple[Any, Any]] = {
@@ -75,8 +118,7 @@ class Train(Verb):
             "fusion": (FusionRecipe, train_fusion),
         }
         recipe_kind, train = recipes[self.part]
-        given = self.settings if self.steps is None else (("steps", str(self.steps)), *self.settings)
-        recipe = with_settings(getattr(recipe_kind, self.preset)(), given)
+        recipe = with_settings(getattr(recipe_kind, self.preset)(), self._given())
         result = train(recipe, self.data, load_face(self.face), self.out, resume=self.resume, device=self.device)
         if first_process():
             say(f"{self.out}: score {result['score']:.4g} at step {result['step']:.0f}")

@@ -65,6 +65,7 @@ class FlameModel:
     edition: str = "unknown"  # what the file's name hints at
     landmarks: Landmarks = field(default_factory=dict)  # iBUG number -> triangle, barycentric weights (3,)
     source: str = "FLAME"  # for messages
+    basis: str = "FLAME"  # whose expression components these are; others can stand in for FLAME's own
 
     def __post_init__(self) -> None:
         check_array("v_template", self.v_template, (VERTICES, 3), np.float32)

@@ -76,7 +76,7 @@ class Transfer:
         if self._exact:
             return field[..., self.corners[:, 0], :]
         frames = field.reshape(-1, *field.shape[-2:])
-        matrix = self._matrix(field.shape[-2])
+        matrix = self.matrix(field.shape[-2])
         carried = np.empty((len(frames), len(self.corners), field.shape[-1]), np.float32)
         for out, frame in zip(carried, frames):
             out[:] = matrix @ frame
@@ -90,6 +90,7 @@ class Transfer:
     def _last(self) -> int:
         return int(self.corners.max(initial=-1))
 
-    def _matrix(self, count: int) -> sp.csr_matrix:
+    def matrix(self, count: int) -> sp.csr_matrix:
+        """(V, count) what `apply` multiplies a field (count, 3) by."""
         starts = np.arange(0, self.corners.size + 1, self.corners.shape[1])
         return sp.csr_matrix((self.weights.ravel(), self.corners.ravel(), starts), shape=(len(self.corners), count))

@@ -82,7 +82,7 @@ def draw_pool(
     """
     held = sum(r.frames for r in recordings)
     _check_memory(min(held, limit or held), model)
-    frames, rows = _sample(recordings, limit, seed)
+    frames, rows, _ = sample_frames(recordings, limit, seed)
     faces = {r.speaker: r.store.neutral(r.take.subject) for r in recordings}
     owner = torch.tensor([list(faces).index(r.speaker) for r in recordings])
     neutrals = torch.from_numpy(np.stack(list(faces.values())))
@@ -124,14 +124,20 @@ def physical_memory() -> int:
         return 0
 
 
-def _sample(recordings: Sequence[Recording], limit: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Frames (N, V, 3) float16 m, and for each the row of its recording (N,)."""
+def sample_frames(recordings: Sequence[Recording], limit: int, seed: int) -> tuple[Tensor, Tensor, np.ndarray]:
+    """About `limit` random frames, each recording giving its share; 0 takes all.
+
+    Returns
+    -------
+    frames (N, V, 3) float16 m, the row of its recording for each (N,), and its number in there (N,)
+    """
     random = np.random.default_rng(seed)
     share = min(1.0, limit / sum(r.frames for r in recordings)) if limit else 1.0
-    frames, rows = [], []
+    frames, rows, numbers = [], [], []
     for row, recording in enumerate(recordings):
         count = max(1, round(share * recording.frames))
         chosen = np.sort(random.choice(recording.frames, count, replace=False))
         frames.append(torch.from_numpy(recording.pick(chosen)).half())
         rows.append(torch.full((count,), row))
-    return torch.cat(frames), torch.cat(rows)
+        numbers.append(chosen)
+    return torch.cat(frames), torch.cat(rows), np.concatenate(numbers)

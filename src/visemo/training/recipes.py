@@ -6,12 +6,21 @@ from pathlib import Path
 
 from visemo.face.face import Face
 from visemo.models.checkpoint import load_parts, save_model
+from visemo.training.flame_map import FlameMapRecipe, train_flame_map
 from visemo.training.fusion import FusionRecipe, train_fusion
 from visemo.training.loop import MODEL
 from visemo.training.speech import SpeechRecipe, train_speech
 from visemo.types import VisemoError
 
-__all__ = ["FusionRecipe", "SpeechRecipe", "assemble", "train_fusion", "train_speech"]
+__all__ = [
+    "FlameMapRecipe",
+    "FusionRecipe",
+    "SpeechRecipe",
+    "assemble",
+    "train_flame_map",
+    "train_fusion",
+    "train_speech",
+]
 
 
 def assemble(speech_run: Path | str, fusion_run: Path | str, face: Face, out: Path | str, half: bool = True) -> None:
