@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from search import VERTICES, Exam, Table, options
+from search import Exam, Table, options
+from ways import VERTICES
 
 from visemo.face.library import load_face
 from visemo.training.corpus import Corpus, Recording
