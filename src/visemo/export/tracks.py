@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from visemo.animation.retarget import arkit_curves
+from visemo.animation.retarget.arkit import arkit_curves
 from visemo.assets import atomic
 from visemo.face.arkit import ARKIT_NAMES, LIVE_LINK_POSE
 from visemo.face.face import Face

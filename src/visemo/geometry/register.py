@@ -87,6 +87,10 @@ class Similarity:
         """Displacements (..., 3) as they are seen on the other side: turned and scaled."""
         return self.scale * np.asarray(field, np.float64) @ self.rotation.T
 
+    def turn_back(self, field: np.ndarray) -> Float64:
+        """The inverse of `turn`."""
+        return np.asarray(field, np.float64) @ self.rotation / self.scale
+
     def back(self, points: np.ndarray) -> Float64:
         return (np.asarray(points, np.float64) - self.translation) @ self.rotation / self.scale
 
