@@ -75,7 +75,7 @@ class RigMap:
                 lively[rig.shape_names.index(name), column] = 1
             else:
                 alone = ShapeMap.of(rig.shape_names, rig.shapes, face.shape(name)[None], face.lip_pairs)
-                lively[:, column] = alone.curves(np.ones((1, 1), np.float32), NATURAL)[0][0]
+                lively[:, column] = alone.curves(np.ones((1, 1), np.float32))[0][0]  # lids have to meet
         return cls(shapes, lively, names, habit, model, model_hash, rig.name, rig.hash, rig.notes)
 
     def curves(self, clip: Animation) -> tuple[FloatArray, float]:

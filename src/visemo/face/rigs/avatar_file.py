@@ -53,9 +53,9 @@ def read_avatar_rig(path: Path) -> Rig:
     document, meshes = read_gltf(path)
     if not meshes:
         raise VisemoError(f"{path}: got no morph targets, expected a mesh with some; export shape keys too")
-    extensions = document.get("extensions", {})
-    turned = "VRM" in extensions  # VRM 0.x looks along -z
     try:
+        extensions = document.get("extensions", {})
+        turned = "VRM" in extensions  # VRM 0.x looks along -z
         if turned:
             expressions = _groups(extensions["VRM"], meshes)
         elif "VRMC_vrm" in extensions:
