@@ -39,7 +39,7 @@ class Retarget(Verb):
 
     examples: ClassVar[tuple[str, ...]] = (
         "visemo retarget --rig avatar.vrm -o avatar_map.npz",
-        "visemo retarget --rig oculus -o oculus_map.npz && visemo edit take.npz --rig-map oculus_map.npz -o curves.csv",
+        "visemo retarget --rig oculus -o oculus_map.npz",
     )
 
     def run(self) -> int:

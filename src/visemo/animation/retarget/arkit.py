@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import numpy as np
 
+from visemo.animation.retarget.habit import EXACT, Habit
 from visemo.animation.retarget.shape_map import ShapeMap
 from visemo.face.arkit import ARKIT_NAMES
 from visemo.face.face import Face
@@ -42,8 +43,10 @@ def arkit_basis(rig: Face) -> FloatArray:
     return np.concatenate([basis, basis])
 
 
-def arkit_curves(clip: Animation, face: Face) -> tuple[FloatArray, float]:
+def arkit_curves(clip: Animation, face: Face, habit: Habit = EXACT) -> tuple[FloatArray, float]:
     """The take as ARKit curves (T, 52) in 0..1, its lively track included, and the residual in mm.
+
+    With the habit EXACT they are for the face's own shapes, with NATURAL for any head's.
 
     Raises
     ------
@@ -58,7 +61,7 @@ def arkit_curves(clip: Animation, face: Face) -> tuple[FloatArray, float]:
         curves, residual = clip.speech_weights + clip.expression_weights, 0.0  # it is made of them
     else:
         known = arkit_map(face, clip.basis)
-        found, residual = known.curves(clip.weights)
+        found, residual = known.curves(clip.weights, habit)
         curves = all_columns(known.names, found)
     if clip.lively_weights is not None:
         for column, name in enumerate(clip.lively_names):
