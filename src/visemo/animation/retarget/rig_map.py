@@ -167,7 +167,13 @@ def _assembled(arrays: dict[str, np.ndarray], meta: Any) -> RigMap:
         raise VisemoError("got limits without 0, expected it to lie between them; make the map anew")
     fields = {name: arrays[name] for name in (*_SINGLE[:-1], *_DOUBLE)}
     return RigMap(
-        ShapeMap(names, vertices=int(meta["vertices"]), driven=int(meta["driven"]), **fields), arrays["lively"],
-        lively_names, Habit(**meta["habit"]), *(str(meta[key]) for key in ("model", "model_hash", "rig", "rig_hash")),
-        tuple(map(str, meta["notes"])),
-    )  # fmt: skip
+        ShapeMap(names, vertices=int(meta["vertices"]), driven=int(meta["driven"]), **fields),
+        arrays["lively"],
+        lively_names,
+        Habit(**meta["habit"]),
+        model=str(meta["model"]),
+        model_hash=str(meta["model_hash"]),
+        rig=str(meta["rig"]),
+        rig_hash=str(meta["rig_hash"]),
+        notes=tuple(map(str, meta["notes"])),
+    )

@@ -47,8 +47,7 @@ def read_avatar_rig(path: Path) -> Rig:
     Raises
     ------
     VisemoError
-        For a file that `read_gltf` refuses, or that has no morph targets or expressions, or
-        binds to what is not there.
+        For a file that `read_gltf` refuses, that has no morph targets or expressions, or binds to what is not there.
     """
     document, meshes = read_gltf(path)
     if not meshes:
@@ -62,13 +61,11 @@ def read_avatar_rig(path: Path) -> Rig:
             expressions = _expressions(extensions["VRMC_vrm"], meshes)
         else:
             expressions = _targets(meshes)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise VisemoError(
-            f"{path}: got damaged expressions ({reason}), expected those of VRM; export it anew"
-        ) from error
     except VisemoError as error:
         raise VisemoError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise VisemoError(f"{path}: got damaged expressions ({reason}), expected those of VRM; export anew") from error
     kept = [found for found in expressions if _moves(found, meshes)]
     if not kept:
         raise VisemoError(f"{path}: got no expression that moves a vertex gradually, expected some to drive")
@@ -129,7 +126,7 @@ def _places(meshes: Sequence[MorphMesh], what: str, number: int, target: int) ->
 
 def _moves(expression: Expression, meshes: Sequence[MorphMesh]) -> bool:
     return not expression.binary and any(
-        bind.weight * np.abs(meshes[bind.at].deltas[bind.target]).max(initial=0) > WELD for bind in expression.binds
+        abs(bind.weight) * np.abs(meshes[bind.at].deltas[bind.target]).max(initial=0) > WELD for bind in expression.binds
     )
 
 
