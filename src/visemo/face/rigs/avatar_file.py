@@ -125,9 +125,10 @@ def _places(meshes: Sequence[MorphMesh], what: str, number: int, target: int) ->
 
 
 def _moves(expression: Expression, meshes: Sequence[MorphMesh]) -> bool:
-    return not expression.binary and any(
-        abs(bind.weight) * np.abs(meshes[bind.at].deltas[bind.target]).max(initial=0) > WELD for bind in expression.binds
-    )
+    if expression.binary:
+        return False
+    sizes = [abs(b.weight) * np.abs(meshes[b.at].deltas[b.target]).max(initial=0) for b in expression.binds]
+    return max(sizes, default=0) > WELD
 
 
 def _joined(
