@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 import visemo
-from visemo.animation.retarget import onto_rig
+from visemo.animation.retarget.another_head import onto_rig
 from visemo.assets import ASSETS
 from visemo.evaluate.metrics import lip_gap
 from visemo.face.library import load_face

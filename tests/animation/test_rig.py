@@ -9,7 +9,9 @@ import pytest
 from tiny import tone
 from visemo.animation.closure import lip_difference
 from visemo.animation.lively import add_life
-from visemo.animation.retarget import OPPOSITES, ArkitMap, Habit, arkit_curves, is_rig, onto_rig
+from visemo.animation.retarget.another_head import is_rig, onto_rig, performed
+from visemo.animation.retarget.arkit import arkit_curves, arkit_map
+from visemo.animation.retarget.habit import GAZE, NATURAL, OPPOSITES, Habit
 from visemo.cli.entry import main
 from visemo.export.tracks import read_take
 from visemo.face.arkit import ARKIT_NAMES
@@ -84,7 +86,7 @@ def test_planted_curves_arrive_and_the_two_parts_stay_apart(clip, source, rig):
     opened = clip.speech_weights[:, 0] > 0.8  # well away from the closures
     assert np.allclose(taken.speech_weights[opened, column("jawOpen")], 0.5 * clip.speech_weights[opened, 0], atol=0.03)
     assert np.allclose(taken.expression_weights[opened, column("mouthSmileLeft")], 0.6, atol=0.06)
-    assert np.abs(taken.speech_weights[:, column("mouthSmileLeft")]).max() < 0.03
+    assert np.abs(taken.speech_weights[opened, column("mouthSmileLeft")]).max() < 0.03
     total = taken.speech_weights + taken.expression_weights
     assert total.min() >= -1e-6 and total.max() <= 1 + 1e-6 and taken.speech_weights.min() >= 0
     assert not taken.speech_leak.any() and not taken.expression_leak.any()
@@ -145,12 +147,18 @@ def test_life_goes_along_about_the_rig_s_own_middle(clip, source, rig):
 
 
 def test_habits_keep_opposites_from_pulling_at_once():
-    matrix = Habit(0.0, 0.0, 1.0).penalty()
+    matrix = Habit(0.0, 0.0, 1.0, 0.0).penalty(ARKIT_NAMES)
     assert np.array_equal(matrix, matrix.T) and np.linalg.eigvalsh(matrix)[0] > -1e-9
     one, both = np.zeros(52), np.zeros(52)
     one[column("mouthLeft")] = both[column("mouthLeft")] = both[column("mouthRight")] = 1
     assert both @ matrix @ both == 4 * (one @ matrix @ one)
     assert all(name in ARKIT_NAMES for pair in OPPOSITES for name in pair)
+    looks = np.diag(Habit(0.0, 0.0, 0.0, 1.0).penalty([*ARKIT_NAMES, "lookUp"])) == 1
+    assert (
+        looks.sum() == 9
+        and looks[-1]
+        and all(name.lower().startswith(GAZE[0]) for name in np.array(ARKIT_NAMES)[looks[:-1]])
+    )
 
 
 def test_few_curves_where_many_would_do(source):
@@ -159,11 +167,13 @@ def test_few_curves_where_many_would_do(source):
     noise = np.tensordot(0.02 * chance.normal(size=len(source.shapes)), source.shapes, 1)
     basis = (0.7 * source.shape("mouthSmileLeft") + noise).astype(np.float32)[None]
     one = np.ones((1, 1), np.float32)
-    free, exact = ArkitMap.of(source, basis).curves(one)
-    held, residual = ArkitMap.of(source, basis).curves(one, Habit())
-    others = np.arange(52) != column("mouthSmileLeft")
+    known = arkit_map(source, basis)
+    free, exact = known.curves(one)
+    held, residual = known.curves(one, NATURAL)
+    smile = known.names.index("mouthSmileLeft")
+    others = np.arange(len(known.names)) != smile
     assert held[0, others].sum() < 0.8 * free[0, others].sum() and exact <= residual < exact + 0.1
-    assert abs(held[0, column("mouthSmileLeft")] - 0.7) < 0.05
+    assert abs(held[0, smile] - 0.7) < 0.05
 
 
 def test_parts_follow_a_rig_s_own_shapes_exactly(rig):
@@ -184,6 +194,19 @@ def test_what_is_no_rig_is_refused(clip, source, rig):
                     lip_pairs=clip.lip_pairs[:0])  # fmt: skip
     with pytest.raises(VisemoError, match="got 5 vertices, expected the"):
         onto_rig(small, source, rig)
+    with pytest.raises(VisemoError, match="face tiny: got 8 of ARKit's 52 shapes"):
+        performed(np.zeros((2, 52), np.float32), 30.0, source)
+    with pytest.raises(VisemoError, match="curves: got shape"):
+        performed(np.zeros((2, 51), np.float32), 30.0, rig)
+
+
+def test_recorded_curves_move_the_rig_s_own_shapes(rig):
+    curves = np.random.default_rng(7).uniform(0, 1, (9, 52)).astype(np.float32)
+    taken = performed(curves, 60.0, rig)
+    assert np.abs(taken.vertices - (rig.template + np.tensordot(curves, rig.shapes, 1))).max() < 1e-6
+    assert (taken.fps, taken.face, taken.meta["face_hash"]) == (60.0, "other", rig.hash)
+    again, residual = arkit_curves(taken, rig)
+    assert np.array_equal(again, curves) and residual == 0
 
 
 # ---------------------------------------------------------------- the command line

@@ -1,4 +1,4 @@
-"""The verbs that make takes and pictures: demo, animate, edit, render."""
+"""The verbs that make takes: animate, demo."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from visemo.assets import ASSETS
+from visemo.cli.retarget import rig_map_named
 from visemo.cli.verb import (
     Verb,
     expression_meshes,
@@ -33,6 +34,7 @@ ExpressionText = Annotated[str, arg(metavar="NAME[:INTENSITY]")]
 TimelineFile = Annotated[Path | None, arg(metavar="FILE.json")]
 ModelName = Annotated[str, arg(metavar="NAME|DIR")]
 FaceName = Annotated[str | None, arg(metavar="builtin|ict|DIR|FILE")]
+MapFile = Annotated[Path | None, arg(metavar="MAP.npz")]
 Device = Literal["auto", "cpu", "cuda"]
 Shapes = Literal["native", "arkit"]
 Switch = FlagCreatePairsOff[bool]
@@ -56,7 +58,7 @@ def open_animator(model: str, face: str | None, device: Device) -> tuple[Animato
 
 def carried_over(clip: Animation, source: Face, rig: Face) -> Animation:
     """The take on a rig of another topology; says what that costs."""
-    from visemo.animation.retarget import onto_rig
+    from visemo.animation.retarget.another_head import onto_rig
 
     taken = onto_rig(clip, source, rig)
     told = taken.meta["retarget"]
@@ -116,6 +118,8 @@ class Animate(Verb):
     """chooses the expression's take and the life"""
     shapes: Shapes = "native"
     """morph targets of a .glb: the model's own, or the 52 of ARKit"""
+    rig_map: MapFile = None
+    """write a .csv or .curves.npz in the curves of the rig that this map of `visemo retarget` is for"""
     vertices: bool = True
     """write decoded vertices into a .npz"""
     device: Device = "auto"
@@ -132,7 +136,12 @@ class Animate(Verb):
         planned = outputs_of(self.out, self.audio)
         if len(self.audio) == 1 and not self.audio[0].is_file():
             self.load(self.audio[0])  # says what is wrong before a model is loaded
+        rig_map = rig_map_named(self.rig_map)
         animator, rig = open_animator(self.model, self.face, self.device)
+        if rig_map is not None:
+            rig_map.check_model(animator.model.hash)
+            if rig is not None:
+                raise VisemoError(f"--rig-map: got it beside --face {self.face}, a rig itself, expected one of them")
         asked = asked_expression(animator, self.expression, self.timeline)
         if len(self.audio) == 1:
             self.animate(animator, asked, self.audio[0], planned[0], rig)
@@ -176,102 +185,14 @@ class Animate(Verb):
             )
         if rig is not None:
             clip = carried_over(clip, animator.face, rig)
+        options = {"shapes": self.shapes, "include_vertices": self.vertices, "rig_map": rig_map_named(self.rig_map)}
         for out in outs:
-            write(clip, out, shapes=self.shapes, include_vertices=self.vertices, face=rig or animator.face)
+            write(clip, out, face=rig or animator.face, **options)
 
     def load(self, audio: Path):
         from visemo.media import load_audio
 
         return load_audio(audio)
-
-
-@dataclass(frozen=True)
-class Edit(Verb):
-    """Re-emote or convert a finished take: no audio and no network needed."""
-
-    take: Annotated[Positional[Path], arg(metavar="TAKE.npz")]
-    """a take that `visemo animate` wrote"""
-    out: Out
-    """as for animate"""
-    expression: ExpressionText = ""
-    """the new expression, as for animate; without it the take is only converted"""
-    timeline: TimelineFile = None
-    """the new expressions over time"""
-    guard: Annotated[float | None, arg(metavar="0..1")] = None
-    """how far the new expression yields where the speech shuts the lips; default 1"""
-    seed: Annotated[int | None, arg(metavar="INT")] = None
-    """chooses the expression's take; default the one it was made with"""
-    model: ModelName = "default"
-    """the model that made the take"""
-    face: FaceName = None
-    """the face that the take was made on, where it is not a built-in one: its folder"""
-    shapes: Shapes = "native"
-    """morph targets of a .glb: the model's own, or the 52 of ARKit"""
-    vertices: bool = True
-    """write decoded vertices into a .npz"""
-
-    examples: ClassVar[tuple[str, ...]] = (
-        "visemo edit take.npz --expression sad:0.6 -o sad.mp4 -o sad.glb",
-        "visemo edit take.npz -o take.csv",
-    )
-
-    def run(self) -> int:
-        from visemo.export.tracks import read_take
-
-        (outs,) = outputs_of(self.out, [self.take])
-        clip, face = read_take(self.take), face_named(self.face)
-        if self.expression or self.timeline:
-            animator, _ = open_animator(self.model, None, "cpu")
-            face = face or animator.face
-            asked = asked_expression(animator, self.expression or "neutral", self.timeline)
-            guard = 1.0 if self.guard is None else self.guard
-            clip = animator.re_emote(clip, **asked, guard=guard, seed=self.seed)
-        elif self.guard is not None or self.seed is not None:
-            raise VisemoError("edit: got --guard or --seed alone, expected them with --expression or --timeline")
-        for out in outs:
-            write(clip, out, shapes=self.shapes, include_vertices=self.vertices, face=face)
-        return 0
-
-
-@dataclass(frozen=True)
-class Render(Verb):
-    """Draw a finished take: a film with its sound, or a contact sheet."""
-
-    take: Annotated[Positional[Path], arg(metavar="TAKE.npz")]
-    """a take that `visemo animate` wrote"""
-    out: Annotated[str, arg(aliases=("-o",), metavar="OUT.mp4|.png")]
-    """a film, or a contact sheet"""
-    size: Annotated[int | None, arg(metavar="PIXELS")] = None
-    """width and height of a picture; default 512 for a film, 256 for each picture of a sheet"""
-    face: FaceName = None
-    """the face that the take was made on, where it is not a built-in one: its folder"""
-
-    avatar: Annotated[Path | None, arg(metavar="point_cloud.ply")] = None
-    """draw this Gaussian avatar in place of the mesh; `visemo avatar from-face` makes one"""
-
-    examples: ClassVar[tuple[str, ...]] = (
-        "visemo render take.npz -o take.mp4 --size 720",
-        "visemo render take.npz --avatar head/point_cloud.ply -o avatar.mp4",
-    )
-
-    def run(self) -> int:
-        from visemo.export.tracks import read_take
-
-        if Path(self.out).suffix.lower() not in (".mp4", ".png"):
-            raise VisemoError(f"{self.out}: got suffix {Path(self.out).suffix!r}, expected .mp4 or .png")
-        if self.size is not None and (self.size % 2 or not 16 <= self.size <= 4096):
-            raise VisemoError(f"--size: got {self.size}, expected an even number from 16 to 4096")
-        outputs_of([self.out], [self.take])
-        options = {} if self.size is None else {"size": self.size}
-        write(read_take(self.take), self.out, face=face_named(self.face), avatar=self.avatar, **options)
-        return 0
-
-
-def face_named(name: str | None):
-    """The face that `--face` names, or None for the take's own."""
-    from visemo.face.library import load_face
-
-    return None if name is None else load_face(name)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,13 @@ from difflib import get_close_matches
 import tyro
 
 from visemo.cli.about import Benchmark, Evaluate, Info
-from visemo.cli.animate import Animate, Demo, Edit, Render
+from visemo.cli.animate import Animate, Demo
 from visemo.cli.avatar import Avatar
 from visemo.cli.compare import Compare
 from visemo.cli.data import Doctor, Fetch, Prepare
+from visemo.cli.edit import Edit, Render
 from visemo.cli.register import Register
+from visemo.cli.retarget import Retarget
 from visemo.cli.train import Assemble, Train
 from visemo.cli.verb import Verb, say
 from visemo.types import VisemoError
@@ -31,6 +33,7 @@ VERBS: dict[str, type[Verb]] = {
     "fetch": Fetch,
     "prepare": Prepare,
     "register": Register,
+    "retarget": Retarget,
     "avatar": Avatar,
     "train": Train,
     "assemble": Assemble,
@@ -53,7 +56,8 @@ examples:
   visemo animate *.wav --expression sad --lively -o takes/
   visemo edit take.npz --expression angry:0.6 -o angry.mp4
 
-The suffix of OUT picks the format: .mp4 film, .glb morph targets, .npz everything, .csv ARKit curves,
+The suffix of OUT picks the format: .mp4 film, .glb morph targets, .npz everything, .csv ARKit curves
+(with --rig-map those of any rig; .curves.npz as arrays),
 .png contact sheet, .wav the sound, a folder ending in / for an OBJ per frame.
 Exit codes: 0 done, 1 some of several clips failed, 2 a mistake in what was asked, said in one line.
 """

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from visemo.face.shape_files import MESH_SUFFIXES
 from visemo.types import VisemoError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from visemo.types import Animation, FloatArray, Mesh
 
 FILE_SET = (".npz", ".glb", ".mp4", ".csv")  # what each of several clips becomes in a folder
-MESH_SUFFIXES = (".obj", ".ply")
 LARGE = 200e6  # bytes: a take beyond says its size before it is written
 
 
@@ -136,12 +136,12 @@ def make_folder(folder: Path, parents: bool = False) -> Path:
 
 def write(clip: Animation, out: str, **options: Any) -> None:
     """Write a take and say so; options go to the writers that have them."""
-    from visemo.export.tracks import take_size
+    from visemo.export.tracks import take_size, write_take
     from visemo.export.writers import writer_for
 
     writer = writer_for(out)
     fitting = {name: value for name, value in options.items() if name in inspect.signature(writer).parameters}
-    if out.endswith(".npz"):
+    if writer is write_take:
         size = take_size(clip, **fitting)
         if size > LARGE:
             say(f"{out}: writing {size_text(size)}; --no-vertices leaves the decoded vertices out")
@@ -217,7 +217,8 @@ def person_of(face: str | None, model_face: Face) -> tuple[FloatArray, Face | No
         return model_face.template, None
     if Path(face).suffix.lower() in MESH_SUFFIXES:
         from visemo.animation.animator import check_topology
-        from visemo.face.user_mesh import read_user_mesh, shapes_folder
+        from visemo.face.shape_files import shapes_folder
+        from visemo.face.user_mesh import read_user_mesh
         from visemo.geometry.mesh import read_mesh
 
         if not shapes_folder(Path(face)).is_dir():
@@ -231,7 +232,7 @@ def person_of(face: str | None, model_face: Face) -> tuple[FloatArray, Face | No
         from visemo.face.library import load_face
 
         other = load_face(face)
-    from visemo.animation.retarget import is_rig
+    from visemo.animation.retarget.another_head import is_rig
     from visemo.face.arkit import ARKIT_NAMES
 
     if other.topology_hash == model_face.topology_hash:

@@ -28,12 +28,15 @@ Translation = Mapping[str, Sequence[tuple[str, float]]]
 class Capture:
     """`weights` (T, 52) float32, 0..1, in the order of ARKIT_NAMES; frame k shows the time k / fps.
 
-    `label` is what the file itself says it shows, empty where it says nothing.
+    `label` is what the file itself says it shows, empty where it says nothing. `missing` are curves that the file does
+    not have, 0 throughout; `unknown` are its columns that are none of ARKit's, left out.
     """
 
     weights: FloatArray
     fps: float
     label: str = ""
+    missing: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 def read_capture(path: Path | str, translation: Translation | None = None) -> Capture:
@@ -41,7 +44,8 @@ def read_capture(path: Path | str, translation: Translation | None = None) -> Ca
 
     Parameters
     ----------
-    path : `.csv` of the Live Link Face app, or `.npz` with `names` (n,), `weights` (T, n) and `time` (T,) s or `fps`,
+    path : `.csv` of the Live Link Face app, or with `time` in s and a name over each
+        column; or `.npz` with `names` (n,), `weights` (T, n) and `time` (T,) s or `fps`,
         and perhaps a `label`.
     translation : for curves that are not ARKit's: what each is in ARKit or ICT names, and how much of it.
 
@@ -61,7 +65,10 @@ def read_capture(path: Path | str, translation: Translation | None = None) -> Ca
         raise VisemoError(f"{path}: got {len(values)} frames with curves outside 0..1, expected finite curves of 0..1")
     if len(time) != len(values) or not (np.diff(time) > 0).all():
         raise VisemoError(f"{path}: got {len(time)} times for {len(values)} frames, expected one each, growing")
-    return replace(_even(_to_arkit(path, names, values, translation), time), label=label)
+    weights, found = _to_arkit(path, names, values, translation)
+    missing = tuple(name for k, name in enumerate(ARKIT_NAMES) if k not in found)
+    unknown = () if translation else tuple(name for name in names if not arkit_columns(name)[0])
+    return replace(_even(weights, time), label=label, missing=missing, unknown=unknown)
 
 
 def read_translation(path: Path | str) -> Translation:
@@ -89,19 +96,22 @@ def arkit_columns(name: str) -> tuple[list[int], float]:
     return [known.index(whole)], 0.5
 
 
-def _to_arkit(path: Path, names: Sequence[str], values: FloatArray, translation: Translation | None) -> FloatArray:
+def _to_arkit(
+    path: Path, names: Sequence[str], values: FloatArray, translation: Translation | None
+) -> tuple[FloatArray, set[int]]:
+    """Curves (T, 52), and which of them the file has."""
     weights = np.zeros((len(values), len(ARKIT_NAMES)), np.float32)
-    found = 0
+    found: set[int] = set()
     for name, curve in zip(names, values.T):
         for target, factor in [(name, 1.0)] if translation is None else translation.get(name, []):
             columns, share = arkit_columns(target)
             weights[:, columns] += np.float32(share * factor) * curve[:, None]
-            found += len(columns)
+            found |= set(columns)
     if not found:
         raise VisemoError(
             f"{path}: got curves {', '.join(names[:3])}..., expected ARKit names; give a translation for others"
         )
-    return weights.clip(0, 1)
+    return weights.clip(0, 1), found
 
 
 def _even(weights: FloatArray, time: np.ndarray) -> Capture:
@@ -133,14 +143,18 @@ def _arrays(path: Path) -> tuple[list[str], FloatArray, np.ndarray, str]:
 
 
 def _app_file(path: Path) -> tuple[list[str], FloatArray, np.ndarray]:
-    """Rows of the app: time code HH:MM:SS:FF.mmm, a count, 52 curves, and angles of head and eyes, which are left."""
+    """Rows of the app: time code HH:MM:SS:FF.mmm, a count, 52 curves, and angles of head and eyes, which are left; or
+    of any table whose first column is the time in s."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             header, *rows = [row for row in csv.reader(file) if row]
+        plain = header[0].strip().lower() == "time"
         curves = [k for k, name in enumerate(header) if arkit_columns(name)[0]]
-        first, last = curves[0], curves[-1] + 1
+        first, last = (1, len(header)) if plain else (curves[0], curves[-1] + 1)
         rows = [row for row in rows if any(row[first:last])]  # the app leaves a row empty where it lost the face
         values = np.array([[float(x or 0) for x in row[first:last]] for row in rows], np.float32)
+        if plain:
+            return header[first:last], values, np.array([float(row[0]) for row in rows])
         codes = [[float(x) for x in row[0].split(":")] for row in rows]
         hours, minutes, seconds, frames = np.array(codes, np.float64).reshape(-1, 4).T
     except (OSError, ValueError, IndexError) as error:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from visemo.animation.retarget import arkit_curves
+from visemo.animation.retarget.arkit import arkit_curves
 from visemo.assets import atomic
 from visemo.face.arkit import ARKIT_NAMES
 from visemo.face.attach import part_bases

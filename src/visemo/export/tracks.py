@@ -14,7 +14,8 @@ from typing import IO
 
 import numpy as np
 
-from visemo.animation.retarget import arkit_curves
+from visemo.animation.retarget.arkit import arkit_curves
+from visemo.animation.retarget.habit import NATURAL
 from visemo.assets import atomic
 from visemo.face.arkit import ARKIT_NAMES, LIVE_LINK_POSE
 from visemo.face.face import Face
@@ -176,7 +177,7 @@ def write_arkit_csv(clip: Animation, path: str | Path, *, face: Face | None = No
     Returns the rms distance in mm between the take and what the 52 shapes can show of it.
     Raises VisemoError when the face has no ARKit shapes or the folder is missing.
     """
-    curves, residual = arkit_curves(clip, face_of(clip, face))
+    curves, residual = arkit_curves(clip, face_of(clip, face), NATURAL)  # another head will show them
     columns = curves[:, [ARKIT_NAMES.index(name) for name in APP_NAMES]]
     angles = np.concatenate([_head_angles(clip), _eye_angles(curves)], axis=1)
     lines = [",".join(CSV_HEADER)]

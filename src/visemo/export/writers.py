@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from visemo.export.curves import write_csv, write_curve_arrays
 from visemo.export.gltf import write_glb
-from visemo.export.tracks import write_arkit_csv, write_obj_folder, write_take
+from visemo.export.tracks import write_obj_folder, write_take
 from visemo.media import save_wav
 from visemo.render.video import write_png, write_video
 from visemo.types import Animation, VisemoError
@@ -24,7 +25,8 @@ WRITERS: dict[str, Callable[..., Any]] = {
     ".mp4": write_video,
     ".glb": write_glb,
     ".npz": write_take,
-    ".csv": write_arkit_csv,
+    ".curves.npz": write_curve_arrays,
+    ".csv": write_csv,
     ".png": write_png,
     ".wav": _write_wav,
 }
@@ -38,8 +40,8 @@ def writer_for(path: str | Path) -> Callable[..., Any]:
     if str(path).endswith("/"):
         return write_obj_folder
     suffixes = Path(path).suffixes
-    # "take.v2.npz" is a take, "take.flame.npz" asks for another format
-    compound = "".join(suffixes[-2:]).lower() if suffixes[-2:-1] == [".flame"] else ""
+    # "take.v2.npz" is a take, "take.curves.npz" and "take.flame.npz" ask for other formats
+    compound = "".join(suffixes[-2:]).lower() if suffixes[-2:-1] in ([".flame"], [".curves"]) else ""
     suffix = compound or Path(path).suffix.lower()
     if suffix not in WRITERS:
         raise VisemoError(
@@ -52,8 +54,8 @@ def writer_for(path: str | Path) -> Callable[..., Any]:
 def save(clip: Animation, path: str | Path, **options: Any) -> None:
     """Write a take; the suffix of `path` picks the format and `options` go to its writer.
 
-    .mp4 film with sound | .glb morph targets | .npz everything | .csv ARKit curves | .png contact sheet |
-    .wav the sound | a folder ending in `/` an OBJ per frame.
+    .mp4 film with sound | .glb morph targets | .npz everything | .csv ARKit curves, or a rig's with `rig_map` |
+    .curves.npz the same as arrays | .png contact sheet | .wav the sound | a folder ending in `/` an OBJ per frame.
 
     Raises
     ------

@@ -12,22 +12,9 @@ RIDGE = 1e-4  # of the mean energy of a named shape: keeps near-twins among the 
 
 
 def shape_map(face: Face, basis: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Each blendshape as a combination of the face's named shapes, in ridge least squares.
+    """Each blendshape as a combination of the face's named shapes: `combinations` with (K, V, 3) m on this face.
 
-    Parameters
-    ----------
-    face : with M named shapes
-    basis : (K, V, 3) m
-
-    Returns
-    -------
-    weights : (M, K) float32 with basis[k] ~ sum_m weights[m, k] shapes[m]
-    residual : (K,) float32, what is left of each blendshape: rms over the vertices, mm
-
-    Raises
-    ------
-    VisemoError
-        when the face has no named shapes or another number of vertices than the basis.
+    Raises VisemoError when the face has no named shapes or another number of vertices than the basis.
     """
     if face.shapes is None or not len(face.shapes):
         raise VisemoError(f"face {face.name}: got no named shapes, expected some to follow")
@@ -35,14 +22,25 @@ def shape_map(face: Face, basis: FloatArray) -> tuple[FloatArray, FloatArray]:
         raise VisemoError(
             f"basis: got shape {basis.shape}, expected (any, {len(face.template)}, 3) of face {face.name}"
         )
-    shapes = face.shapes.reshape(len(face.shapes), -1).astype(np.float64)
+    return combinations(face.shapes, basis)
+
+
+def combinations(shapes: FloatArray, basis: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Blendshapes (K, V, 3) m as combinations of named shapes (M, V, 3) m of the same mesh, in ridge least squares.
+
+    Returns
+    -------
+    weights : (M, K) float32 with basis[k] ~ sum_m weights[m, k] shapes[m]
+    residual : (K,) float32, what is left of each blendshape: rms over the vertices, mm
+    """
+    flat = shapes.reshape(len(shapes), -1).astype(np.float64)
     targets = basis.reshape(len(basis), -1).astype(np.float64)
-    energy = shapes @ shapes.T
+    energy = flat @ flat.T
     ridge = RIDGE * np.trace(energy) / len(energy)
-    weights = np.linalg.solve(energy + ridge * np.eye(len(energy)), shapes @ targets.T)
-    for own, row in _named(face.shapes, basis):  # shares between near-twins would not do for what is a shape itself
+    weights = np.linalg.solve(energy + ridge * np.eye(len(energy)), flat @ targets.T)
+    for own, row in _named(shapes, basis):  # shares between near-twins would not do for what is a shape itself
         weights[:, row] = np.arange(len(shapes)) == own
-    left = (targets - weights.T @ shapes).reshape(basis.shape)
+    left = (targets - weights.T @ flat).reshape(basis.shape)
     residual = MM_PER_M * np.sqrt((left**2).sum(axis=2).mean(axis=1))
     return weights.astype(np.float32), residual.astype(np.float32)
 

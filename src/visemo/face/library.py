@@ -7,6 +7,7 @@ from pathlib import Path
 
 from visemo.assets import cache_folder
 from visemo.face.face import Face
+from visemo.face.shape_files import MESH_SUFFIXES
 from visemo.face.storage import read_face, save_face
 from visemo.types import VisemoError
 
@@ -16,7 +17,6 @@ BUILTIN, ICT = "builtin", "ict"
 ICT_FOLDER = "ICT-FaceKit"  # in the cache folder
 ICT_VARIABLE = "VISEMO_ICT"
 FLAME_SUFFIXES = (".pkl", ".npz")
-MESH_SUFFIXES = (".obj", ".ply")
 POSSIBLE = (
     "builtin, ict, a folder written by save_face, a folder of ICT-FaceKit, a FLAME model (.pkl, .npz), "
     "or a mesh (.obj, .ply)"

@@ -26,7 +26,7 @@ from visemo.face.flame_topology import FINGERPRINT, fingerprint, flame_topology
 from visemo.face.ict import LANDMARKS as ICT_LANDMARKS
 from visemo.face.landmarks import find_landmarks
 from visemo.face.lip_line import lips_that_meet
-from visemo.face.positions import read_positions
+from visemo.face.shape_files import mesh_files, shape_delta, shapes_folder
 from visemo.geometry.align import rigid_align
 from visemo.geometry.mesh import adjacency, edges, read_mesh, vertex_normals
 from visemo.types import FloatArray, Mesh, VisemoError
@@ -107,11 +107,6 @@ def read_user_mesh(path: str | Path, landmarks: Landmarks | None = None) -> User
     return UserMesh(face, tuple(notes))
 
 
-def shapes_folder(path: Path) -> Path:
-    """Where the shapes of a mesh file are looked for."""
-    return path.with_name(f"{path.stem}_shapes")
-
-
 def check_same_order(mesh: Mesh, face: Face) -> None:
     """Refuse a mesh that has a face's number of vertices in another order.
 
@@ -137,6 +132,26 @@ def check_same_order(mesh: Mesh, face: Face) -> None:
 # --- landmarks ----------------------------------------------------------------------------------------
 
 
+def known_landmarks(path: Path, mesh: Mesh) -> dict[int, tuple[float, float, float]]:
+    """iBUG number -> point of a mesh file, in its unit: those of the file beside it, or of its topology; or none.
+
+    Raises VisemoError for a landmarks file that holds something else.
+    """
+    given = {**_known_landmarks(mesh), **_beside(path)}
+    _check_given(path, mesh, given)
+    places = {n: mesh.vertices[where] if isinstance(where, int) else where for n, where in given.items()}
+    return {number: (float(x), float(y), float(z)) for number, (x, y, z) in places.items()}
+
+
+def _check_given(path: Path, mesh: Mesh, given: Landmarks) -> None:
+    bad = [n for n, where in given.items() if n not in range(68) or not _fits(where, len(mesh.vertices))]
+    if bad:
+        raise VisemoError(
+            f"{path}: got landmark {bad[0]} at {given[bad[0]]!r}, expected numbers 0 to 67 at vertices below "
+            f"{len(mesh.vertices)} or at [x, y, z]"
+        )
+
+
 def _beside(path: Path) -> dict[int, int | tuple[float, float, float]]:
     """What the landmarks file beside a mesh says, or nothing."""
     place = path.with_suffix(".landmarks.json")
@@ -158,12 +173,7 @@ def _numbers(given: Landmarks) -> list[int]:
 
 def _spots(path: Path, mesh: Mesh, given: dict, notes: list[str]) -> NDArray[np.float64]:
     """Positions (L, 3) of the landmarks `_numbers(given)` in the file's unit; `given` is completed in place."""
-    bad = [n for n, where in given.items() if n not in range(68) or not _fits(where, len(mesh.vertices))]
-    if bad:
-        raise VisemoError(
-            f"{path}: got landmark {bad[0]} at {given[bad[0]]!r}, expected numbers 0 to 67 at vertices below "
-            f"{len(mesh.vertices)} or at [x, y, z]"
-        )
+    _check_given(path, mesh, given)
     missing = set(NEEDED) - set(given)
     if not missing:
         notes.append(f"{path}: {len(given)} landmarks given")
@@ -290,7 +300,7 @@ def _shapes(path: Path, mesh: Mesh, turn: NDArray[np.float64]) -> tuple[tuple[st
     folder = shapes_folder(path)
     if not folder.is_dir():
         return (), None
-    files = {file.stem.lower(): file for file in sorted(folder.iterdir()) if file.suffix.lower() in (".obj", ".ply")}
+    files = {file.stem.lower(): file for file in mesh_files(folder)}
     known = {name.lower(): name for name in ARKIT_NAMES}
     for stem, file in files.items():
         if stem not in known:
@@ -300,13 +310,5 @@ def _shapes(path: Path, mesh: Mesh, turn: NDArray[np.float64]) -> tuple[tuple[st
     names = tuple(name for name in ARKIT_NAMES if name.lower() in files)
     if not names:
         raise VisemoError(f"{folder}: got no shapes, expected meshes named after ARKit's, such as jawOpen.obj")
-    deltas = np.zeros((len(names), *mesh.vertices.shape), np.float32)
-    for row, name in enumerate(names):
-        shape = read_positions(files[name.lower()])
-        if shape.shape != mesh.vertices.shape:
-            raise VisemoError(
-                f"{files[name.lower()]}: got {len(shape)} vertices, expected the {len(mesh.vertices)} of {path.name} "
-                "in its order"
-            )
-        deltas[row] = (shape - mesh.vertices) @ turn.T
-    return names, deltas
+    deltas = np.stack([shape_delta(files[name.lower()], mesh.vertices, path.name) @ turn.T for name in names])
+    return names, deltas.astype(np.float32)

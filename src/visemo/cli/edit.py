@@ -1,0 +1,167 @@
+"""The verbs that start from something finished: edit, render."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from tyro.conf import Positional, arg
+
+from visemo.cli.animate import (
+    ExpressionText,
+    FaceName,
+    MapFile,
+    ModelName,
+    Out,
+    Shapes,
+    TimelineFile,
+    asked_expression,
+    open_animator,
+)
+from visemo.cli.retarget import rig_map_named
+from visemo.cli.verb import Verb, outputs_of, say, write
+from visemo.types import VisemoError
+
+if TYPE_CHECKING:
+    from visemo.face.face import Face
+    from visemo.types import Animation
+
+SEVERAL = 6  # names that are listed before the rest is counted
+
+
+@dataclass(frozen=True)
+class Edit(Verb):
+    """Re-emote or convert a finished take, or play ARKit curves on a head: no network needed."""
+
+    take: Annotated[Positional[Path], arg(metavar="TAKE.npz|CURVES.csv")]
+    """a take that `visemo animate` wrote; or ARKit curves: .csv of the Live Link Face app or with `time` and names, or
+    .curves.npz"""
+    out: Out
+    """as for animate"""
+    expression: ExpressionText = ""
+    """the new expression, as for animate; without it the take is only converted"""
+    timeline: TimelineFile = None
+    """the new expressions over time"""
+    guard: Annotated[float | None, arg(metavar="0..1")] = None
+    """how far the new expression yields where the speech shuts the lips; default 1"""
+    seed: Annotated[int | None, arg(metavar="INT")] = None
+    """chooses the expression's take; default the one it was made with"""
+    model: ModelName = "default"
+    """the model that made the take"""
+    face: FaceName = None
+    """the face that the take was made on, where it is not a built-in one: its folder; for curves, any head with ARKit's
+    shapes"""
+    sound: Annotated[Path | None, arg(metavar="AUDIO")] = None
+    """the sound that belongs to curves"""
+    rig_map: MapFile = None
+    """write a .csv or .curves.npz in the curves of the rig that this map of `visemo retarget` is for"""
+    shapes: Shapes = "native"
+    """morph targets of a .glb: the model's own, or the 52 of ARKit"""
+    vertices: bool = True
+    """write decoded vertices into a .npz"""
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "visemo edit take.npz --expression sad:0.6 -o sad.mp4 -o sad.glb",
+        "visemo edit take.npz --rig-map avatar_map.npz -o avatar.csv",
+        "visemo edit curves.csv --face ict -o curves.mp4",
+    )
+
+    def run(self) -> int:
+        (outs,) = outputs_of(self.out, [self.take])
+        rig_map = rig_map_named(self.rig_map)
+        clip, face = self.opened()
+        if self.expression or self.timeline:
+            animator, _ = open_animator(self.model, None, "cpu")
+            face = face or animator.face
+            asked = asked_expression(animator, self.expression or "neutral", self.timeline)
+            guard = 1.0 if self.guard is None else self.guard
+            clip = animator.re_emote(clip, **asked, guard=guard, seed=self.seed)
+        elif self.guard is not None or self.seed is not None:
+            raise VisemoError("edit: got --guard or --seed alone, expected them with --expression or --timeline")
+        for out in outs:
+            write(clip, out, shapes=self.shapes, include_vertices=self.vertices, face=face, rig_map=rig_map)
+        return 0
+
+    def opened(self) -> tuple[Animation, Face | None]:
+        """The take, or the curves as one, and its face."""
+        from visemo.export.tracks import read_take
+
+        if self.take.suffix.lower() == ".csv" or self.take.name.lower().endswith(".curves.npz"):
+            if self.expression or self.timeline:
+                raise VisemoError(f"{self.take}: got curves, expected a take of a model to give another expression")
+            return played(self.take, self.face or "builtin", self.sound)
+        if self.sound is not None:
+            raise VisemoError(f"--sound: got it for {self.take}, expected it with curves only; a take has its own")
+        return read_take(self.take), face_named(self.face)
+
+
+@dataclass(frozen=True)
+class Render(Verb):
+    """Draw a finished take: a film with its sound, or a contact sheet."""
+
+    take: Annotated[Positional[Path], arg(metavar="TAKE.npz")]
+    """a take that `visemo animate` wrote"""
+    out: Annotated[str, arg(aliases=("-o",), metavar="OUT.mp4|.png")]
+    """a film, or a contact sheet"""
+    size: Annotated[int | None, arg(metavar="PIXELS")] = None
+    """width and height of a picture; default 512 for a film, 256 for each picture of a sheet"""
+    face: FaceName = None
+    """the face that the take was made on, where it is not a built-in one: its folder"""
+
+    avatar: Annotated[Path | None, arg(metavar="point_cloud.ply")] = None
+    """draw this Gaussian avatar in place of the mesh; `visemo avatar from-face` makes one"""
+
+    examples: ClassVar[tuple[str, ...]] = (
+        "visemo render take.npz -o take.mp4 --size 720",
+        "visemo render take.npz --avatar head/point_cloud.ply -o avatar.mp4",
+    )
+
+    def run(self) -> int:
+        from visemo.export.tracks import read_take
+
+        if Path(self.out).suffix.lower() not in (".mp4", ".png"):
+            raise VisemoError(f"{self.out}: got suffix {Path(self.out).suffix!r}, expected .mp4 or .png")
+        if self.size is not None and (self.size % 2 or not 16 <= self.size <= 4096):
+            raise VisemoError(f"--size: got {self.size}, expected an even number from 16 to 4096")
+        outputs_of([self.out], [self.take])
+        options = {} if self.size is None else {"size": self.size}
+        write(read_take(self.take), self.out, face=face_named(self.face), avatar=self.avatar, **options)
+        return 0
+
+
+def face_named(name: str | None):
+    """The face that `--face` names, or None for the take's own."""
+    from visemo.face.library import load_face
+
+    return None if name is None else load_face(name)
+
+
+def played(path: Path, name: str, sound: Path | None) -> tuple[Animation, Face]:
+    """ARKit curves as a take on the head that `name` means, and that head; says what they lack."""
+    from visemo.animation.retarget.another_head import performed
+    from visemo.data.captures import read_capture
+    from visemo.face.arkit import ARKIT_NAMES
+    from visemo.face.library import load_face
+    from visemo.media import load_audio
+
+    capture = read_capture(path)
+    rig = load_face(name)
+    clip = performed(capture.weights, capture.fps, rig, None if sound is None else load_audio(sound))
+    lacking = [
+        f"{what} {_some(names)}"
+        for what, names in (
+            ("without", capture.missing),
+            ("left out, not ARKit's:", capture.unknown),
+            (f"not on {rig.name}:", [n for n in ARKIT_NAMES if n not in rig.shape_names and n not in capture.missing]),
+        )
+        if names
+    ]
+    say(f"{path}: {clip.frames} frames at {clip.fps:g} a second" + "".join(f"; {line}" for line in lacking))
+    return clip, rig
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SEVERAL} more" if len(names) > SEVERAL else ""
+    return ", ".join(names[:SEVERAL]) + more
