@@ -19,8 +19,9 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from visemo.compiled import compiled
 from visemo.render.camera import Camera
-from visemo.render.coverage import compiled, cover
+from visemo.render.coverage import cover
 from visemo.types import FloatArray, IntArray, VisemoError
 
 SAMPLES = 2  # samples per pixel and direction
