@@ -86,10 +86,14 @@ def main() -> None:
     at_rest = pose(gaussians, rest, triangles)
     camera = framing(at_rest)
     behind = np.full((SIZE, SIZE, 3), 0.2, np.float32)
+
+    def frame(t: int) -> np.ndarray:
+        return draw_splats(pose(gaussians, nods[t % 30], triangles), camera, (SIZE, SIZE), behind)
+
     print(f"{len(gaussians)} Gaussians cover {covered(at_rest, camera):.0%} of {SIZE} x {SIZE} pixels")
     rate("drawn", lambda t: draw_splats(at_rest, camera, (SIZE, SIZE), behind), asked.frames)
     rate("posed", lambda t: pose(gaussians, nods[t % 30], triangles), asked.frames)
-    rate("posed and drawn", lambda t: draw_splats(pose(gaussians, nods[t % 30], triangles), camera, (SIZE, SIZE), behind), asked.frames)  # fmt: skip
+    rate("posed and drawn", frame, asked.frames)
 
 
 if __name__ == "__main__":

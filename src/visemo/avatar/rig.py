@@ -157,24 +157,23 @@ def _pose(centres, scales, rotations, opacity, binding, vertices, triangles):
     places, widths = np.empty((count, 3), np.float32), np.empty((count, 3), np.float32)
     turns, shares = np.empty((count, 4), np.float32), np.empty(count, np.float32)
     for i in range(count):
-        triangle = triangles[binding[i]]
-        first, second, third = _point(vertices, triangle[0]), _point(vertices, triangle[1]), _point(vertices, triangle[2])
+        corners = triangles[binding[i]]
+        first, second = _point(vertices, corners[0]), _point(vertices, corners[1])
+        third = _point(vertices, corners[2])
         along, upward, across, size = _frame(first, second, third)
         for k in range(3):
             local = along[k] * centres[i, 0] + upward[k] * centres[i, 1] + across[k] * centres[i, 2]
             places[i, k] = size * local + (first[k] + second[k] + third[k]) / 3
             widths[i, k] = size * np.exp(scales[i, k])
-        a, b, c, d = _turn(along, upward, across)
+        p, q, r, s = _turn(along, upward, across)
         w, x, y, z = rotations[i, 0], rotations[i, 1], rotations[i, 2], rotations[i, 3]
-        q = (
-            a * w - b * x - c * y - d * z,
-            a * x + b * w + c * z - d * y,
-            a * y - b * z + c * w + d * x,
-            a * z + b * y - c * x + d * w,
-        )
-        length = np.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3])
+        turned = (
+            p * w - q * x - r * y - s * z, p * x + q * w + r * z - s * y,
+            p * y - q * z + r * w + s * x, p * z + q * y - r * x + s * w,
+        )  # fmt: skip
+        length = np.sqrt(turned[0] ** 2 + turned[1] ** 2 + turned[2] ** 2 + turned[3] ** 2)
         for k in range(4):
-            turns[i, k] = q[k] / length
+            turns[i, k] = turned[k] / length
         shares[i] = 1 / (1 + np.exp(-np.float64(opacity[i])))
     return places, widths, turns, shares
 
