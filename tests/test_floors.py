@@ -9,7 +9,7 @@ import visemo
 
 PACKAGE = Path(visemo.__file__).parent
 FLOORS = {
-    "units": 0, "types": 0, "assets": 0,
+    "units": 0, "types": 0, "assets": 0, "compiled": 0,
     "media": 1, "geometry": 1,
     "face": 2, "avatar": 2, "evaluate.metrics": 2, "evaluate.separation": 2,
     "data": 3, "models": 3, "evaluate.vertex_sets": 3,

@@ -4,10 +4,23 @@ import numpy as np
 import pytest
 
 from toy_avatar import some
-from visemo.avatar.gaussians import read_gaussians
+from visemo.avatar.gaussians import Gaussians, read_gaussians
 from visemo.avatar.rig import Splats, bind, pose, triangle_frames
-from visemo.geometry.rotation import axis_angle_to_matrix, quaternion_to_matrix
+from visemo.geometry.rotation import axis_angle_to_matrix, matrix_to_quaternion, quaternion_to_matrix
 from visemo.types import VisemoError
+
+
+def pose_slowly(avatar: Gaussians, vertices: np.ndarray, triangles: np.ndarray) -> Splats:
+    """`pose` in matrices, as the paper writes it: x = s R x_local + c, and so on."""
+    origins, axes, sizes = (part[avatar.binding] for part in triangle_frames(vertices, triangles))
+    return Splats(
+        (sizes[:, None] * np.einsum("nij,nj->ni", axes, avatar.centres) + origins).astype(np.float32),
+        (np.exp(avatar.scales) * sizes[:, None]).astype(np.float32),
+        matrix_to_quaternion(axes @ quaternion_to_matrix(avatar.rotations)).astype(np.float32),
+        (1 / (1 + np.exp(-avatar.opacity.astype(np.float64)))).astype(np.float32),
+        avatar.sh,
+    )
+
 
 VERTICES = np.float32([[0, 0, 0], [0.02, 0, 0], [0.005, 0.01, 0], [0.02, 0.02, 0.01]])
 TRIANGLES = np.int32([[0, 1, 2], [1, 3, 2]])
@@ -41,6 +54,19 @@ def test_splats_turn_and_grow_with_their_triangle() -> None:
     assert np.abs(quaternion_to_matrix(after.rotations) - wanted).max() < 1e-5
     assert np.abs(np.linalg.norm(after.rotations, axis=1) - 1).max() < 1e-6
     assert np.allclose(after.opacity, 1 / (1 + np.exp(-avatar.opacity)))
+
+
+def test_the_fast_way_is_the_slow_one() -> None:
+    rng = np.random.default_rng(5)
+    vertices = rng.normal(scale=0.01, size=(300, 3)).astype(np.float32)  # frames of every orientation
+    triangles = rng.permuted(np.tile(np.arange(300, dtype=np.int32), (1000, 1)), axis=1)[:, :3]
+    vertices[triangles[0]] = 0.001  # without area
+    avatar = some(4000, triangles=1000)
+    got, wanted = pose(avatar, vertices, triangles), pose_slowly(avatar, vertices, triangles)
+    for name in ("centres", "scales", "opacity"):
+        assert np.allclose(getattr(got, name), getattr(wanted, name), rtol=1e-6, atol=1e-9), name
+    assert np.abs(np.abs((got.rotations * wanted.rotations).sum(axis=1)) - 1).max() < 1e-6
+    assert got.sh is avatar.sh
 
 
 def test_bind_undoes_pose() -> None:

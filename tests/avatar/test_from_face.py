@@ -14,6 +14,7 @@ from visemo.avatar.description import read_description
 from visemo.avatar.from_face import avatar_from_face, describe, write_avatar
 from visemo.avatar.gaussians import write_gaussians
 from visemo.render.avatar import AvatarRenderer
+from visemo.render.raster import plain
 from visemo.render.video import FaceRenderer, write_png, write_video
 from visemo.types import VisemoError
 
@@ -41,6 +42,15 @@ def test_every_triangle_with_area_has_its_gaussians(folder: Path) -> None:
     gaussians, said = avatar_from_face(face), read_description(folder / "point_cloud.ply")
     assert said == describe(face) and said.total == len(face.triangles) + sum(len(p.triangles) for p in face.parts)
     assert set(np.unique(gaussians.binding[gaussians.binding < len(face.triangles)])) == set(range(len(face.triangles)))
+
+
+def test_an_avatar_is_seen_from_where_the_camera_stands(folder: Path) -> None:
+    face, clip = toy_face(), toy_clip()
+    cloud, white = folder / "point_cloud.ply", plain("white")
+    front, side = (AvatarRenderer(cloud, face, clip.basis, 64, view, studio=white) for view in ("front", "side"))
+    assert (front.frame(clip, 0)[0] == 255).all() and (front.frame(clip, 0)[32, 32] < 255).any()
+    front.look(front.camera.orbited(84))
+    assert np.array_equal(front.frame(clip, 3), side.frame(clip, 3))
 
 
 def test_films_and_sheets_are_drawn_of_the_avatar(folder: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visemo.render import coverage
+from visemo import compiled
 from visemo.render.camera import Camera, portrait
 from visemo.render.coverage import cover, cover_slowly
 from visemo.render.raster import SHADOW, Light, Rasteriser, Studio, render
@@ -241,5 +241,5 @@ def test_kernels_compile_where_no_cache_can_be_written(monkeypatch: pytest.Monke
             raise RuntimeError("cannot cache function: no locator available")
         return lambda function: function
 
-    monkeypatch.setattr(coverage, "njit", no_locator)
-    assert coverage.compiled(parallel=True)(len) is len
+    monkeypatch.setattr(compiled, "njit", no_locator)
+    assert compiled.compiled(parallel=True)(len) is len

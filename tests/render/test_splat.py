@@ -77,6 +77,18 @@ def test_the_picture_is_the_slow_twin_s(seed: int) -> None:
     assert np.ptp(wanted) > 100
 
 
+def test_needles_are_the_slow_twin_s_at_every_place_in_a_tile() -> None:
+    """The steepest slopes that there are, from everywhere in a tile to its other end."""
+    count = 48
+    place = np.stack([np.linspace(-0.26, 0.26, count), np.zeros(count), np.zeros(count)], axis=1)
+    needles = Splats(
+        place.astype(np.float32), np.float32([[1e-5, 0.2, 1e-5]] * count), np.float32([[1, 0, 0, 0.02]] * count),
+        np.ones(count, np.float32), flat_color(*[(1.0, 0.2, 0.1)] * count),
+    )  # fmt: skip
+    wanted = draw_slowly(needles, CAMERA, (64, 64), BLACK)
+    assert np.abs(draw_splats(needles, CAMERA, (64, 64), BLACK) - np.round(wanted)).max() <= 1
+
+
 def test_one_round_gaussian_is_the_analytic_one() -> None:
     sigma, focal = 0.01, 0.5 * 65 / np.tan(np.radians(15))
     one = Splats(

@@ -15,6 +15,7 @@ from visemo.face.attach import part_bases
 from visemo.face.face import Face
 from visemo.render import progress
 from visemo.render.progress import progress_bar
+from visemo.render.raster import developed, plain
 from visemo.render.video import FaceRenderer, contact_sheet, face_of, write_png, write_video
 from visemo.types import VisemoError, Waveform
 
@@ -97,6 +98,11 @@ def test_refusals(face: Face, tmp_path: Path) -> None:
         FaceRenderer(face, clip.basis, 64).frame(lost, 0)
     with pytest.raises(VisemoError, match="expected even numbers"):
         write_video(clip, tmp_path / "a.mp4", size=63, face=face)
+    with pytest.raises(VisemoError, match="got nan degrees"):
+        write_video(clip, tmp_path / "a.mp4", face=face, orbit=float("nan"))
+    for color in ("", "mauvish", "#12345", "#12345678"):
+        with pytest.raises(VisemoError, match="expected studio, or a colour"):
+            write_png(clip, tmp_path / "a.png", face=face, background=color)
     assert not list(tmp_path.iterdir())
 
 
@@ -110,6 +116,28 @@ def test_a_film_has_every_frame_and_the_sound(face: Face, tmp_path: Path) -> Non
     assert shares[-1] == 1 and shares == sorted(shares)
     expected = FaceRenderer(face, clip.basis, 64).frame(clip, 31)
     assert np.abs(pictures[31].astype(int) - expected).mean() < 4
+
+
+def test_the_camera_walks_around_the_head(face: Face, tmp_path: Path) -> None:
+    clip = toy_clip(5)
+    write_video(clip, tmp_path / "a.mp4", size=64, face=face, orbit=-84)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        pictures = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+    walked = FaceRenderer(face, clip.basis, 64)
+    for t, degrees in ((0, 0), (2, -42), (4, -84)):
+        walked.look(FaceRenderer(face, clip.basis, 64).camera.orbited(degrees))
+        wanted = walked.frame(clip, t)
+        assert np.abs(pictures[t] - wanted).mean() < 5 < np.abs(pictures[(t + 2) % 6] - wanted).mean()
+    side, front = FaceRenderer(face, clip.basis, 64, "side").camera, FaceRenderer(face, clip.basis, 64).camera
+    assert np.allclose(front.orbited(84).position, side.position) and front.orbited(84).target == side.target
+
+
+@pytest.mark.parametrize("color", [(255, 255, 255), (0, 0, 0), (3, 128, 254)])
+def test_the_background_is_the_colour_that_was_named(face: Face, color: tuple[int, int, int]) -> None:
+    studio = plain("#{:02x}{:02x}{:02x}".format(*color))
+    picture = FaceRenderer(face, toy_clip().basis, 64, studio=studio).frame(toy_clip(), 0)
+    assert picture[0, 0].tolist() == list(color) and picture[32, 32].tolist() != list(color)
+    assert np.array_equal(np.round(255 * developed(studio.background(9, 8))), np.tile(color, (8, 9, 1)))
 
 
 def test_a_jaw_pulse_meets_its_click(face: Face, tmp_path: Path) -> None:

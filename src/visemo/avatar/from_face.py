@@ -24,6 +24,7 @@ LONGEST = 8e-3  # m; longer sides are divided, each piece gets a Gaussian of its
 WIDTH = 1.15  # standard deviations of a Gaussian, in those of its piece's corners: neighbours leave no holes
 THICKNESS = 0.05  # of the narrower width
 OPACITY = 0.99
+OPENING = "jawOpen"  # the shape that shows what the mouth holds
 VIEWS = 64  # directions that the light is fitted in
 
 
@@ -107,11 +108,17 @@ def _flat(points: NDArray[np.float64]) -> tuple[FloatArray, FloatArray, FloatArr
 
 
 def _baked(mesh: FaceRenderer) -> NDArray[np.float64]:
-    """(V, 16, 3) harmonics of the colour that every vertex shows, less 1/2."""
-    towards = _directions(VIEWS)
-    shown = mesh.drawing.leaving(mesh.rest, towards).astype(np.float64) - 0.5
+    """(V, 16, 3) harmonics of the colour that every vertex shows, less 1/2.
+
+    At rest, but parts take the more light of rest and open mouth: teeth lie in the dark when they are not seen.
+    """
+    towards, own = _directions(VIEWS), len(mesh.face.template)
+    shown = mesh.drawing.leaving(mesh.rest, towards)
+    if OPENING in mesh.face.shape_names:
+        opened = mesh.drawing.leaving(mesh.rest + mesh.shape(OPENING), towards)
+        shown[own:] = np.maximum(shown[own:], opened[own:])
     fit = np.linalg.pinv(harmonics(-towards))  # splats count directions from the camera
-    return np.einsum("jd,vdk->vjk", fit, shown)
+    return np.einsum("jd,vdk->vjk", fit, shown.astype(np.float64) - 0.5)
 
 
 def _directions(count: int) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from tyro.conf import Positional, arg
 
@@ -112,10 +112,14 @@ class Render(Verb):
 
     avatar: Annotated[Path | None, arg(metavar="point_cloud.ply")] = None
     """draw this Gaussian avatar in place of the mesh; `visemo avatar from-face` makes one"""
+    orbit: Annotated[float, arg(metavar="DEGREES")] = 0.0
+    """how far the camera walks around the head over a film, towards the face's own left"""
+    background: Annotated[str, arg(metavar="studio|COLOUR")] = "studio"
+    """a colour by name or as #rrggbb"""
 
     examples: ClassVar[tuple[str, ...]] = (
         "visemo render take.npz -o take.mp4 --size 720",
-        "visemo render take.npz --avatar head/point_cloud.ply -o avatar.mp4",
+        "visemo render take.npz --avatar head/point_cloud.ply -o avatar.mp4 --orbit 360 --background white",
     )
 
     def run(self) -> int:
@@ -125,9 +129,12 @@ class Render(Verb):
             raise VisemoError(f"{self.out}: got suffix {Path(self.out).suffix!r}, expected .mp4 or .png")
         if self.size is not None and (self.size % 2 or not 16 <= self.size <= 4096):
             raise VisemoError(f"--size: got {self.size}, expected an even number from 16 to 4096")
+        if self.orbit and not self.out.lower().endswith(".mp4"):
+            raise VisemoError(f"--orbit: got {self.out}, expected a film to walk in; name an .mp4")
         outputs_of([self.out], [self.take])
-        options = {} if self.size is None else {"size": self.size}
-        write(read_take(self.take), self.out, face=face_named(self.face), avatar=self.avatar, **options)
+        options: dict[str, Any] = {} if self.size is None else {"size": self.size}
+        options |= {"avatar": self.avatar, "orbit": self.orbit, "background": self.background}
+        write(read_take(self.take), self.out, face=face_named(self.face), **options)
         return 0
 
 

@@ -11,9 +11,9 @@ from visemo.avatar.description import Description, read_description
 from visemo.avatar.gaussians import read_gaussians
 from visemo.avatar.rig import pose
 from visemo.face.face import Face
-from visemo.render.camera import View, portrait
+from visemo.render.camera import Camera, View, portrait
 from visemo.render.head import PosedHead, head_points
-from visemo.render.raster import Studio
+from visemo.render.raster import Studio, developed
 from visemo.render.splat import draw_splats
 from visemo.types import Animation, FloatArray, VisemoError
 
@@ -24,7 +24,7 @@ class AvatarRenderer(PosedHead):
     Parameters
     ----------
     avatar : its point_cloud.ply, with avatar.json beside it.
-    face, basis, size, view : as for FaceRenderer.
+    face, basis, size, view, studio : as for FaceRenderer; of the studio an avatar has the background only.
 
     Raises
     ------
@@ -32,7 +32,16 @@ class AvatarRenderer(PosedHead):
         What `read_gaussians` refuses; an avatar of another face, or whose mesh is not known.
     """
 
-    def __init__(self, avatar: Path, face: Face, basis: FloatArray, size: int = 512, view: View = "front"):
+    def __init__(
+        self,
+        avatar: Path,
+        face: Face,
+        basis: FloatArray,
+        size: int = 512,
+        view: View = "front",
+        *,
+        studio: Studio | None = None,
+    ):
         super().__init__(face, basis)
         self.gaussians = read_gaussians(avatar)
         description = read_description(avatar)
@@ -44,7 +53,11 @@ class AvatarRenderer(PosedHead):
         _check_pairing(avatar, description, face)
         self.gaussians.check_triangles(description.total, f"{face.name} and its parts")
         self.camera, self.size = portrait(head_points(face, self.rest), view), (size, size)
-        self.background = _srgb(Studio().background(size, size))
+        self.background = developed((studio or Studio()).background(size, size))
+
+    def look(self, camera: Camera) -> None:
+        """Draw from another camera."""
+        self.camera = camera
 
     def frame(self, clip: Animation, t: int) -> NDArray[np.uint8]:
         """Picture (size, size, 3) uint8 sRGB of frame number `t`."""
@@ -60,7 +73,3 @@ def _check_pairing(avatar: Path, said: Description, face: Face) -> None:
             f"face {face.name} ({len(face.triangles) + sum(count for _, count in parts)}); make it with visemo avatar "
             f"from-face {face.name}"
         )
-
-
-def _srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visemo.geometry.rotation import axis_angle_to_matrix
 from visemo.types import FloatArray, VisemoError
 
 View = Literal["front", "three_quarter", "side"]
@@ -47,6 +48,12 @@ class Camera:
         right /= np.linalg.norm(right)
         return np.stack([right, np.cross(back, right), back])
 
+    def orbited(self, degrees: float) -> Camera:
+        """This camera after a walk around the vertical through its target, towards the face's own left."""
+        turn = axis_angle_to_matrix(np.array([0.0, np.radians(degrees), 0.0]))
+        x, y, z = map(float, turn @ np.subtract(self.position, self.target) + self.target)
+        return replace(self, position=(x, y, z))
+
     def to_camera(self, points: FloatArray) -> NDArray[np.float64]:
         """Points (N, 3) of the face frame in the camera's frame, m; what is in front has z < 0."""
         return (points - np.asarray(self.position)) @ self.rotation.T
@@ -74,6 +81,5 @@ def portrait(points: FloatArray, view: View = "front", fill: float = _FILL) -> C
     middle = (low + high) / 2
     extent = max(float(high[1] - low[1]), float(np.hypot(*(high - low)[[0, 2]])) * 0.75)
     distance = extent / (2 * fill * np.tan(np.radians(FIELD_OF_VIEW) / 2)) + float(high[2] - low[2]) / 2
-    turn = np.radians(AZIMUTHS[view])
     x, y, z = map(float, middle)
-    return Camera((x + distance * float(np.sin(turn)), y, z + distance * float(np.cos(turn))), (x, y, z))
+    return Camera((x, y, z + distance), (x, y, z)).orbited(AZIMUTHS[view])

@@ -8,28 +8,14 @@ any number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from visemo.compiled import compiled
 from visemo.types import IntArray
 
 BAND = 16  # rows of samples that one thread works on at a time
-
-
-def compiled(parallel: bool) -> Callable[[Callable], Any]:
-    """Compile to machine code, kept on disk where a place for it can be written."""
-
-    def compile_kernel(function: Callable) -> Any:
-        try:
-            return njit(parallel=parallel, cache=True)(function)
-        except RuntimeError:  # no cache folder can be written: compile anew in every process
-            return njit(parallel=parallel)(function)
-
-    return compile_kernel
 
 
 def cover(

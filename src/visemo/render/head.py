@@ -70,7 +70,7 @@ class PosedHead:
         if clip.lively_weights is not None:
             for name, weight in zip(clip.lively_names, clip.lively_weights[t]):
                 if weight:
-                    points += weight * self._shape(name)
+                    points += weight * self.shape(name)
         if clip.head_pose is not None:
             points = points @ quaternion_to_matrix(clip.head_pose[t, 3:]).T + clip.head_pose[t, :3]
         return points.astype(np.float32)
@@ -80,7 +80,8 @@ class PosedHead:
         self.template = template
         self.rest = np.concatenate([template, *parts_at_rest(self.face, template)])
 
-    def _shape(self, name: str) -> FloatArray:
+    def shape(self, name: str) -> FloatArray:
+        """What a named shape of the face moves, parts included: (N, 3) m."""
         own = self.face.shape(name)
         row = self.face.shape_names.index(name)
         return np.concatenate([own, *(part.shapes[row] for part in self.face.parts)])

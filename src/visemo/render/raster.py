@@ -13,14 +13,16 @@ or in one thread, so a picture is the same for any number of threads:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
+from PIL import ImageColor
 
+from visemo.compiled import compiled
 from visemo.render.camera import Camera
-from visemo.render.coverage import compiled, cover
+from visemo.render.coverage import cover
 from visemo.types import FloatArray, IntArray, VisemoError
 
 SAMPLES = 2  # samples per pixel and direction
@@ -63,6 +65,27 @@ class Studio:
         return (np.asarray(self.top) * (1 - shade[..., None]) + np.asarray(self.bottom) * shade[..., None]).astype("f4")
 
 
+def plain(color: str) -> Studio:
+    """The studio before a wall of one colour: a CSS name or #rrggbb, as the picture shall show it.
+
+    Raises VisemoError for what is no colour.
+    """
+    try:
+        red, green, blue = ImageColor.getrgb(color)
+    except ValueError as error:
+        raise VisemoError(
+            f"background: got {color!r}, expected studio, or a colour such as white or '#20a0ff'"
+        ) from error
+    wall = tuple(float(np.searchsorted(_TONE, byte)) * 2 / (len(_TONE) - 1) for byte in (red, green, blue))
+    return replace(Studio(), top=wall, bottom=wall)
+
+
+def developed(light: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Linear light as the picture shows it, sRGB 0..1."""
+    levels = np.clip(light * np.float32(0.5 * (len(_TONE) - 1)) + np.float32(0.5), 0, len(_TONE) - 1)
+    return _TONE[levels.astype(np.int32)] / np.float32(255)
+
+
 class Rasteriser:
     """Draws one triangle mesh, posed anew for every picture, from one camera.
 
@@ -103,13 +126,18 @@ class Rasteriser:
         self.triangles = np.ascontiguousarray(triangles, np.int32)
         self.colors = np.ascontiguousarray(colors, np.float32)
         self.gloss = np.zeros(count, np.float32) if gloss is None else np.ascontiguousarray(gloss, np.float32)
-        self.camera, (self.width, self.height) = camera, size
+        self.width, self.height = size
         self.around = _fans(self.triangles, count, welds)
         studio = studio or Studio()
         self.lamps = _lamp_table(studio)
         self.ambient = np.array([studio.sky, studio.ground], np.float64)
         self.background = studio.background(self.width, self.height)
-        if studio.lights:
+        self.look(camera)
+
+    def look(self, camera: Camera) -> None:
+        """Draw from another camera; the lights go with it."""
+        self.camera = camera
+        if len(self.lamps):
             self.lamp_map = _LampMap(camera, self.lamps[0, :3])
 
     def draw(self, vertices: FloatArray) -> NDArray[np.uint8]:

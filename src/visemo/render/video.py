@@ -15,15 +15,16 @@ from visemo.face.face import Face
 from visemo.face.library import load_face
 from visemo.media import VideoWriter
 from visemo.render.avatar import AvatarRenderer
-from visemo.render.camera import View, portrait
+from visemo.render.camera import Camera, View, portrait
 from visemo.render.head import SEAM, PosedHead, head_points
 from visemo.render.progress import progress_bar
-from visemo.render.raster import Rasteriser
+from visemo.render.raster import Rasteriser, Studio, plain
 from visemo.types import Animation, FloatArray, IntArray, VisemoError
 
 Picture = NDArray[np.uint8]
 
 SKIN_GLOSS, LIP_GLOSS = 0.16, 0.34
+STUDIO = "studio"  # the background that is no plain colour
 MOMENTS = 6  # columns of a take's contact sheet
 
 
@@ -50,6 +51,7 @@ class FaceRenderer(PosedHead):
     basis : (K, V, 3) m, the blendshapes of the takes to come.
     size : pixels of the square picture.
     view : `front`, `three_quarter` or `side`.
+    studio : lights and background.
 
     Raises
     ------
@@ -57,7 +59,9 @@ class FaceRenderer(PosedHead):
         For an unknown view, and in `frame` for a take of another basis or lively shapes that the face lacks.
     """
 
-    def __init__(self, face: Face, basis: FloatArray, size: int = 512, view: View = "front"):
+    def __init__(
+        self, face: Face, basis: FloatArray, size: int = 512, view: View = "front", *, studio: Studio | None = None
+    ):
         super().__init__(face, basis)
         self.drawing = Rasteriser(
             self.triangles,
@@ -66,7 +70,17 @@ class FaceRenderer(PosedHead):
             size=(size, size),
             gloss=_gloss(face),
             welds=_seams(face),
+            studio=studio,
         )
+
+    @property
+    def camera(self) -> Camera:
+        """Where the head is drawn from."""
+        return self.drawing.camera
+
+    def look(self, camera: Camera) -> None:
+        """Draw from another camera; the lights go with it."""
+        self.drawing.look(camera)
 
     def frame(self, clip: Animation, t: int) -> Picture:
         """Picture (size, size, 3) uint8 sRGB of frame number `t`."""
@@ -81,6 +95,8 @@ def write_video(
     view: View = "front",
     face: Face | None = None,
     avatar: Path | None = None,
+    orbit: float = 0.0,
+    background: str = STUDIO,
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Write an mp4 of the whole take with its sound, picture by picture.
@@ -90,41 +106,56 @@ def write_video(
     size : pixels, even.
     face : overrides the lookup by the take's face name.
     avatar : point_cloud.ply of an avatar of that face, drawn in place of the mesh.
+    orbit : degrees that the camera walks around the head from the first frame to the last, towards the face's own left.
+    background : `studio`, or a colour by name or as #rrggbb.
     progress : called with the share that is done; by default a bar appears after two seconds.
 
-    Raises VisemoError for an odd size, a missing folder, a face that is not the take's, or an avatar of another.
+    Raises VisemoError for an odd size, a missing folder, a face that is not the take's, an avatar of another, an orbit
+    that is no number, or an unknown colour.
     """
-    renderer = _renderer(face_of(clip, face), clip.basis, size, view, avatar)
+    if not np.isfinite(orbit):
+        raise VisemoError(f"orbit: got {orbit} degrees, expected a number such as 360")
+    renderer = _renderer(face_of(clip, face), clip.basis, size, view, avatar=avatar, background=background)
+    start = renderer.camera
     with VideoWriter(path, size, clip.fps, clip.audio) as video, progress_bar(f"video {Path(path).name}") as bar:
         for t in range(clip.frames):
+            if orbit:
+                renderer.look(start.orbited(orbit * t / max(clip.frames - 1, 1)))
             video.add(renderer.frame(clip, t))
             (progress or bar)((t + 1) / clip.frames)
 
 
 def write_png(
-    clip: Animation, path: str | Path, *, size: int = 256, face: Face | None = None, avatar: Path | None = None
+    clip: Animation,
+    path: str | Path,
+    *,
+    size: int = 256,
+    face: Face | None = None,
+    avatar: Path | None = None,
+    background: str = STUDIO,
 ) -> None:
     """Write a contact sheet of the take: moments evenly spread over it, from the front and from the side.
 
-    `avatar` as for `write_video`. Raises VisemoError for a missing folder, a face that is not the take's, or
-    an avatar of another.
+    `avatar` and `background` as for `write_video`. Raises VisemoError for a missing folder, a face that is not the
+    take's, an avatar of another, or an unknown colour.
     """
     face = face_of(clip, face)
     moments = np.unique(np.round(np.linspace(0, clip.frames - 1, min(MOMENTS, clip.frames) + 2)[1:-1])).astype(int)
     views: dict[View, str] = {"front": "front", "three_quarter": "three quarters"}
     rows = []
     for view in views:
-        renderer = _renderer(face, clip.basis, size, view, avatar)
+        renderer = _renderer(face, clip.basis, size, view, avatar=avatar, background=background)
         rows.append([renderer.frame(clip, t) for t in moments])
     contact_sheet(rows, list(views.values()), [f"{t / clip.fps:.2f} s" for t in moments], path)
 
 
 def _renderer(
-    face: Face, basis: FloatArray, size: int, view: View, avatar: Path | None
+    face: Face, basis: FloatArray, size: int, view: View, *, avatar: Path | None, background: str
 ) -> FaceRenderer | AvatarRenderer:
+    studio = None if background == STUDIO else plain(background)
     if avatar is None:
-        return FaceRenderer(face, basis, size, view)
-    return AvatarRenderer(avatar, face, basis, size, view)
+        return FaceRenderer(face, basis, size, view, studio=studio)
+    return AvatarRenderer(avatar, face, basis, size, view, studio=studio)
 
 
 def contact_sheet(
