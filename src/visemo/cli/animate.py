@@ -26,6 +26,7 @@ from visemo.units import FPS
 if TYPE_CHECKING:
     from visemo.animation.animator import Animator
     from visemo.face.face import Face
+    from visemo.models.flame_map import FlameMap
     from visemo.types import Animation
 
 Out = Annotated[UseAppendAction[tuple[str, ...]], arg(aliases=("-o",), metavar="OUT")]
@@ -33,6 +34,7 @@ ExpressionText = Annotated[str, arg(metavar="NAME[:INTENSITY]")]
 TimelineFile = Annotated[Path | None, arg(metavar="FILE.json")]
 ModelName = Annotated[str, arg(metavar="NAME|DIR")]
 FaceName = Annotated[str | None, arg(metavar="builtin|ict|DIR|FILE")]
+FlameMapRun = Annotated[Path | None, arg(metavar="RUN")]
 Device = Literal["auto", "cpu", "cuda"]
 Shapes = Literal["native", "arkit"]
 Switch = FlagCreatePairsOff[bool]
@@ -90,7 +92,7 @@ class Animate(Verb):
     audio: Annotated[Positional[tuple[Path, ...]], arg(metavar="AUDIO", help_behavior_hint="")]
     """speech in any container: wav, flac, mp3, m4a, ogg, mp4"""
     out: Out
-    """a file whose suffix picks the format: .mp4 .glb .npz .csv .png .wav, or a folder ending in / for an OBJ
+    """a file whose suffix picks the format: .mp4 .glb .npz .csv .flame.npz .png .wav, or a folder ending in / for an OBJ
     per frame; {name} stands for the clip's name. With several AUDIO: a folder, which gets a file set per clip"""
     expression: ExpressionText = "neutral"
     """a name with a strength of 0 to 1.5; or meshes in the face's topology: APEX.obj, NEUTRAL.obj,APEX.obj, a folder"""
@@ -118,6 +120,8 @@ class Animate(Verb):
     """morph targets of a .glb: the model's own, or the 52 of ARKit"""
     vertices: bool = True
     """write decoded vertices into a .npz"""
+    flame_map: FlameMapRun = None
+    """for .flame.npz: the run of visemo train flame-map, which says how the model's blendshapes become FLAME's"""
     device: Device = "auto"
     """where the networks run"""
 
@@ -130,17 +134,23 @@ class Animate(Verb):
         if not self.audio:
             raise VisemoError("animate: got no AUDIO, expected at least one sound file; see visemo animate --help")
         planned = outputs_of(self.out, self.audio)
+        flame_map = flame_map_named(self.flame_map, self.out)
         if len(self.audio) == 1 and not self.audio[0].is_file():
             self.load(self.audio[0])  # says what is wrong before a model is loaded
         animator, rig = open_animator(self.model, self.face, self.device)
         asked = asked_expression(animator, self.expression, self.timeline)
         if len(self.audio) == 1:
-            self.animate(animator, asked, self.audio[0], planned[0], rig)
+            self.animate(animator, asked, self.audio[0], planned[0], rig, flame_map)
             return 0
-        return self.animate_many(animator, asked, planned, rig)
+        return self.animate_many(animator, asked, planned, rig, flame_map)
 
     def animate_many(
-        self, animator: Animator, asked: dict[str, Any], planned: list[list[str]], rig: Face | None
+        self,
+        animator: Animator,
+        asked: dict[str, Any],
+        planned: list[list[str]],
+        rig: Face | None,
+        flame_map: FlameMap | None,
     ) -> int:
         """Each clip by itself: one that cannot be read is named and left out."""
         for out in self.out:
@@ -153,12 +163,18 @@ class Animate(Verb):
             except VisemoError as error:
                 failed.append(str(error))
                 continue
-            self.animate(animator, asked, audio, outs, rig)
+            self.animate(animator, asked, audio, outs, rig, flame_map)
         say(f"{len(self.audio) - len(failed)} of {len(self.audio)} clips done" + "".join(f"\n  {e}" for e in failed))
         return 1 if failed else 0
 
     def animate(
-        self, animator: Animator, asked: dict[str, Any], audio: Path, outs: list[str], rig: Face | None
+        self,
+        animator: Animator,
+        asked: dict[str, Any],
+        audio: Path,
+        outs: list[str],
+        rig: Face | None,
+        flame_map: FlameMap | None,
     ) -> None:
         from visemo.render.progress import progress_bar
 
@@ -174,10 +190,10 @@ class Animate(Verb):
                 seed=self.seed,
                 progress=done,
             )
-        if rig is not None:
-            clip = carried_over(clip, animator.face, rig)
-        for out in outs:
-            write(clip, out, shapes=self.shapes, include_vertices=self.vertices, face=rig or animator.face)
+        shown = clip if rig is None else carried_over(clip, animator.face, rig)
+        options = {"shapes": self.shapes, "include_vertices": self.vertices, "face": rig or animator.face}
+        for out in outs:  # FLAME follows the model's own blendshapes
+            write(clip if is_flame(out) else shown, out, **options, flame_map=flame_map)
 
     def load(self, audio: Path):
         from visemo.media import load_audio
@@ -209,6 +225,8 @@ class Edit(Verb):
     """morph targets of a .glb: the model's own, or the 52 of ARKit"""
     vertices: bool = True
     """write decoded vertices into a .npz"""
+    flame_map: FlameMapRun = None
+    """for .flame.npz: the run of visemo train flame-map, which says how the model's blendshapes become FLAME's"""
 
     examples: ClassVar[tuple[str, ...]] = (
         "visemo edit take.npz --expression sad:0.6 -o sad.mp4 -o sad.glb",
@@ -219,6 +237,7 @@ class Edit(Verb):
         from visemo.export.tracks import read_take
 
         (outs,) = outputs_of(self.out, [self.take])
+        flame_map = flame_map_named(self.flame_map, self.out)
         clip, face = read_take(self.take), face_named(self.face)
         if self.expression or self.timeline:
             animator, _ = open_animator(self.model, None, "cpu")
@@ -228,8 +247,9 @@ class Edit(Verb):
             clip = animator.re_emote(clip, **asked, guard=guard, seed=self.seed)
         elif self.guard is not None or self.seed is not None:
             raise VisemoError("edit: got --guard or --seed alone, expected them with --expression or --timeline")
+        options = {"shapes": self.shapes, "include_vertices": self.vertices, "face": face, "flame_map": flame_map}
         for out in outs:
-            write(clip, out, shapes=self.shapes, include_vertices=self.vertices, face=face)
+            write(clip, out, **options)
         return 0
 
 
@@ -265,6 +285,25 @@ class Render(Verb):
         options = {} if self.size is None else {"size": self.size}
         write(read_take(self.take), self.out, face=face_named(self.face), avatar=self.avatar, **options)
         return 0
+
+
+def is_flame(out: str) -> bool:
+    return out.lower().endswith(".flame.npz")
+
+
+def flame_map_named(run: Path | None, outs: tuple[str, ...]) -> FlameMap | None:
+    """The map that `--flame-map` names. Raises VisemoError where an OUT needs one and there is none."""
+    from visemo.models.flame_map import FlameMap
+
+    if run is not None:
+        return FlameMap.load(run)
+    for out in outs:
+        if is_flame(out):
+            raise VisemoError(
+                f"{out}: got no --flame-map, expected the run of a map from blendshapes to FLAME; make one with visemo "
+                "train flame-map --model MODEL --flame FILE -o RUN"
+            )
+    return None
 
 
 def face_named(name: str | None):

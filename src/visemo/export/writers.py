@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from visemo.export.flame_track import write_flame_motion
 from visemo.export.gltf import write_glb
 from visemo.export.tracks import write_arkit_csv, write_obj_folder, write_take
 from visemo.media import save_wav
@@ -25,6 +26,7 @@ WRITERS: dict[str, Callable[..., Any]] = {
     ".glb": write_glb,
     ".npz": write_take,
     ".csv": write_arkit_csv,
+    ".flame.npz": write_flame_motion,
     ".png": write_png,
     ".wav": _write_wav,
 }
@@ -52,8 +54,8 @@ def writer_for(path: str | Path) -> Callable[..., Any]:
 def save(clip: Animation, path: str | Path, **options: Any) -> None:
     """Write a take; the suffix of `path` picks the format and `options` go to its writer.
 
-    .mp4 film with sound | .glb morph targets | .npz everything | .csv ARKit curves | .png contact sheet |
-    .wav the sound | a folder ending in `/` an OBJ per frame.
+    .mp4 film with sound | .glb morph targets | .npz everything | .csv ARKit curves | .flame.npz FLAME for Gaussian avatars |
+    .png contact sheet | .wav the sound | a folder ending in `/` an OBJ per frame.
 
     Raises
     ------
