@@ -26,6 +26,8 @@ from visemo.units import FPS
 if TYPE_CHECKING:
     from visemo.animation.animator import Animator
     from visemo.face.face import Face
+    from visemo.face.flame import FlameModel
+    from visemo.face.flame_motion import FlameMotion
     from visemo.models.flame_map import FlameMap
     from visemo.types import Animation
 
@@ -92,8 +94,8 @@ class Animate(Verb):
     audio: Annotated[Positional[tuple[Path, ...]], arg(metavar="AUDIO", help_behavior_hint="")]
     """speech in any container: wav, flac, mp3, m4a, ogg, mp4"""
     out: Out
-    """a file whose suffix picks the format: .mp4 .glb .npz .csv .flame.npz .png .wav, or a folder ending in / for an OBJ
-    per frame; {name} stands for the clip's name. With several AUDIO: a folder, which gets a file set per clip"""
+    """a file whose suffix picks the format: .mp4 .glb .npz .csv .flame.npz .png .wav, or a folder ending in / for an
+    OBJ per frame; {name} stands for the clip's name. With several AUDIO: a folder, which gets a file set per clip"""
     expression: ExpressionText = "neutral"
     """a name with a strength of 0 to 1.5; or meshes in the face's topology: APEX.obj, NEUTRAL.obj,APEX.obj, a folder"""
     timeline: TimelineFile = None
@@ -139,18 +141,18 @@ class Animate(Verb):
             self.load(self.audio[0])  # says what is wrong before a model is loaded
         animator, rig = open_animator(self.model, self.face, self.device)
         asked = asked_expression(animator, self.expression, self.timeline)
+        options = {"rig": rig, "flame_map": flame_map}
         if len(self.audio) == 1:
-            self.animate(animator, asked, self.audio[0], planned[0], rig, flame_map)
+            self.animate(animator, asked, self.audio[0], planned[0], options)
             return 0
-        return self.animate_many(animator, asked, planned, rig, flame_map)
+        return self.animate_many(animator, asked, planned, options)
 
     def animate_many(
         self,
         animator: Animator,
         asked: dict[str, Any],
         planned: list[list[str]],
-        rig: Face | None,
-        flame_map: FlameMap | None,
+        options: dict[str, Any],
     ) -> int:
         """Each clip by itself: one that cannot be read is named and left out."""
         for out in self.out:
@@ -163,7 +165,7 @@ class Animate(Verb):
             except VisemoError as error:
                 failed.append(str(error))
                 continue
-            self.animate(animator, asked, audio, outs, rig, flame_map)
+            self.animate(animator, asked, audio, outs, options)
         say(f"{len(self.audio) - len(failed)} of {len(self.audio)} clips done" + "".join(f"\n  {e}" for e in failed))
         return 1 if failed else 0
 
@@ -173,8 +175,7 @@ class Animate(Verb):
         asked: dict[str, Any],
         audio: Path,
         outs: list[str],
-        rig: Face | None,
-        flame_map: FlameMap | None,
+        options: dict[str, Any],
     ) -> None:
         from visemo.render.progress import progress_bar
 
@@ -190,10 +191,11 @@ class Animate(Verb):
                 seed=self.seed,
                 progress=done,
             )
+        rig = options["rig"]
         shown = clip if rig is None else carried_over(clip, animator.face, rig)
-        options = {"shapes": self.shapes, "include_vertices": self.vertices, "face": rig or animator.face}
+        told = {"shapes": self.shapes, "include_vertices": self.vertices, "face": rig or animator.face}
         for out in outs:  # FLAME follows the model's own blendshapes
-            write(clip if is_flame(out) else shown, out, **options, flame_map=flame_map)
+            write(clip if is_flame(out) else shown, out, **told, flame_map=options["flame_map"])
 
     def load(self, audio: Path):
         from visemo.media import load_audio
@@ -258,7 +260,7 @@ class Render(Verb):
     """Draw a finished take: a film with its sound, or a contact sheet."""
 
     take: Annotated[Positional[Path], arg(metavar="TAKE.npz")]
-    """a take that `visemo animate` wrote"""
+    """a take that `visemo animate` wrote; with --flame also a motion, .flame.npz or another FLAME parameter file"""
     out: Annotated[str, arg(aliases=("-o",), metavar="OUT.mp4|.png")]
     """a film, or a contact sheet"""
     size: Annotated[int | None, arg(metavar="PIXELS")] = None
@@ -267,11 +269,19 @@ class Render(Verb):
     """the face that the take was made on, where it is not a built-in one: its folder"""
 
     avatar: Annotated[Path | None, arg(metavar="point_cloud.ply")] = None
-    """draw this Gaussian avatar in place of the mesh; `visemo avatar from-face` makes one"""
+    """draw this Gaussian avatar in place of the mesh: one that `visemo avatar from-face` made, or, with --flame, one on
+    FLAME as GaussianAvatars makes them"""
+    flame: Annotated[Path | None, arg(metavar="FILE")] = None
+    """the FLAME model that the avatar was made with"""
+    flame_map: FlameMapRun = None
+    """for a take: the run of visemo train flame-map, which says how the model's blendshapes become FLAME's"""
+    expressions: Annotated[Path | None, arg(metavar="FILE|DIR")] = None
+    """shapes in FLAME's topology in place of its expression components, as for visemo train flame-map"""
 
     examples: ClassVar[tuple[str, ...]] = (
         "visemo render take.npz -o take.mp4 --size 720",
         "visemo render take.npz --avatar head/point_cloud.ply -o avatar.mp4",
+        "visemo render take.flame.npz --avatar media/306/point_cloud.ply --flame flame2023.pkl -o avatar.mp4",
     )
 
     def run(self) -> int:
@@ -283,8 +293,51 @@ class Render(Verb):
             raise VisemoError(f"--size: got {self.size}, expected an even number from 16 to 4096")
         outputs_of([self.out], [self.take])
         options = {} if self.size is None else {"size": self.size}
+        if self.flame is not None or self.flame_map is not None or self.expressions is not None:
+            return self._on_flame(**options)
         write(read_take(self.take), self.out, face=face_named(self.face), avatar=self.avatar, **options)
         return 0
+
+    def _on_flame(self, **options: int) -> int:
+        from visemo.render.flame_avatar import write_flame_film, write_flame_sheet
+
+        if self.flame is None or self.avatar is None:
+            lacks = "--flame" if self.flame is None else "--avatar"
+            raise VisemoError(f"render: got no {lacks}, expected both --flame FILE and --avatar point_cloud.ply")
+        flame = flame_named(self.flame, self.expressions)
+        draw = write_flame_film if self.out.lower().endswith(".mp4") else write_flame_sheet
+        for note in draw(self._motion(flame), Path(self.out), self.avatar, flame, **options):
+            say(note)
+        say(self.out)
+        return 0
+
+    def _motion(self, flame: FlameModel) -> FlameMotion:
+        """The motion that the file holds, or the take that it holds through the map."""
+        from visemo.animation.flame import flame_motion_of
+        from visemo.export.tracks import read_take
+        from visemo.face.flame_motion import holds_motion, read_flame_motion
+        from visemo.models.flame_map import FlameMap
+
+        if holds_motion(self.take):
+            return read_flame_motion(self.take)
+        clip = read_take(self.take)
+        if self.flame_map is None:
+            raise VisemoError(
+                f"{self.take}: got a take and no --flame-map, expected the run of a map from blendshapes to FLAME; "
+                "make one with visemo train flame-map --model MODEL --flame FILE -o RUN"
+            )
+        flame_map = FlameMap.load(self.flame_map)
+        flame_map.check_flame(flame)
+        return flame_motion_of(clip, flame_map)
+
+
+def flame_named(path: Path, expressions: Path | None) -> FlameModel:
+    """FLAME of a file, with other expression components where they are given."""
+    from visemo.face.flame import read_flame
+    from visemo.face.flame_expressions import with_expressions
+
+    flame = read_flame(path)
+    return flame if expressions is None else with_expressions(flame, expressions)
 
 
 def is_flame(out: str) -> bool:

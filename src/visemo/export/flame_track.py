@@ -20,7 +20,7 @@ _BLOCK = 256  # frames of zeros at once
 
 
 def flame_size(clip: Animation) -> int:
-    """Bytes of `dynamic_offset` (T, 5143, 3) float32, which a viewer unpacks into memory; the file packs zeros small."""
+    """Bytes of `dynamic_offset` (T, 5143, 3) float32, which a viewer unpacks; the file packs its zeros."""
     return clip.frames * VERTICES * 3 * 4
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,9 +69,18 @@ class FlameMotion:
         return len(self.expr)
 
 
-def is_flame_motion(names: Mapping[str, Any] | set[str]) -> bool:
-    """Whether arrays of these names are meant as such a file: FLAME's `expr` or several of its poses are there."""
-    return len(set(names) & set(NEEDED)) >= 3
+def is_flame_motion(names: Iterable[str]) -> bool:
+    """Whether arrays of these names are meant as such a file: three of its own are there."""
+    return len(set(names) & set(VIEWED)) >= 3
+
+
+def holds_motion(path: str | Path) -> bool:
+    """Whether a file is such an npz; one that cannot be read is not."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return is_flame_motion(name.removesuffix(".npy") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return str(path).lower().endswith(".flame.npz")
 
 
 def read_flame_motion(path: str | Path) -> FlameMotion:

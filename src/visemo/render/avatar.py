@@ -39,12 +39,12 @@ class AvatarRenderer(PosedHead):
         if description is None:
             raise VisemoError(
                 f"{avatar}: got no avatar.json beside it, expected one, which says whose triangles it is bound to; "
-                f"takes do not drive avatars on other meshes, make one with visemo avatar from-face {face.name}"
+                f"make one with visemo avatar from-face {face.name}, or for one on FLAME add --flame FILE --flame-map RUN"
             )
         _check_pairing(avatar, description, face)
         self.gaussians.check_triangles(description.total, f"{face.name} and its parts")
         self.camera, self.size = portrait(head_points(face, self.rest), view), (size, size)
-        self.background = _srgb(Studio().background(size, size))
+        self.background = backdrop(size)
 
     def frame(self, clip: Animation, t: int) -> NDArray[np.uint8]:
         """Picture (size, size, 3) uint8 sRGB of frame number `t`."""
@@ -62,5 +62,7 @@ def _check_pairing(avatar: Path, said: Description, face: Face) -> None:
         )
 
 
-def _srgb(linear: NDArray[np.float32]) -> NDArray[np.float32]:
+def backdrop(size: int) -> NDArray[np.float32]:
+    """The studio's background (size, size, 3) behind the mesh, in sRGB."""
+    linear = Studio().background(size, size)
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)

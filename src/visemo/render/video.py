@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from visemo.render.camera import View, portrait
 from visemo.render.head import SEAM, PosedHead, head_points
 from visemo.render.progress import progress_bar
 from visemo.render.raster import Rasteriser
-from visemo.types import Animation, FloatArray, IntArray, VisemoError
+from visemo.types import Animation, FloatArray, IntArray, VisemoError, Waveform
 
 Picture = NDArray[np.uint8]
 
@@ -95,10 +96,23 @@ def write_video(
     Raises VisemoError for an odd size, a missing folder, a face that is not the take's, or an avatar of another.
     """
     renderer = _renderer(face_of(clip, face), clip.basis, size, view, avatar)
-    with VideoWriter(path, size, clip.fps, clip.audio) as video, progress_bar(f"video {Path(path).name}") as bar:
-        for t in range(clip.frames):
-            video.add(renderer.frame(clip, t))
-            (progress or bar)((t + 1) / clip.frames)
+    film(path, size, clip.fps, clip.audio, clip.frames, partial(renderer.frame, clip), progress)
+
+
+def film(
+    path: str | Path,
+    size: int,
+    fps: float,
+    sound: Waveform | None,
+    frames: int,
+    draw: Callable[[int], Picture],
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Write an mp4 of the pictures that `draw` makes of frame 0, 1, ..., with sound."""
+    with VideoWriter(path, size, fps, sound) as video, progress_bar(f"video {Path(path).name}") as bar:
+        for t in range(frames):
+            video.add(draw(t))
+            (progress or bar)((t + 1) / frames)
 
 
 def write_png(
@@ -110,13 +124,20 @@ def write_png(
     an avatar of another.
     """
     face = face_of(clip, face)
-    moments = np.unique(np.round(np.linspace(0, clip.frames - 1, min(MOMENTS, clip.frames) + 2)[1:-1])).astype(int)
+    sheet(
+        path, clip.frames, clip.fps, lambda view: partial(_renderer(face, clip.basis, size, view, avatar).frame, clip)
+    )
+
+
+def sheet(path: str | Path, frames: int, fps: float, drawer: Callable[[View], Callable[[int], Picture]]) -> None:
+    """Write a contact sheet of what `drawer` draws from a view: MOMENTS evenly spread, from the front and the side."""
+    moments = np.unique(np.round(np.linspace(0, frames - 1, min(MOMENTS, frames) + 2)[1:-1])).astype(int)
     views: dict[View, str] = {"front": "front", "three_quarter": "three quarters"}
     rows = []
     for view in views:
-        renderer = _renderer(face, clip.basis, size, view, avatar)
-        rows.append([renderer.frame(clip, t) for t in moments])
-    contact_sheet(rows, list(views.values()), [f"{t / clip.fps:.2f} s" for t in moments], path)
+        draw = drawer(view)
+        rows.append([draw(int(t)) for t in moments])
+    contact_sheet(rows, list(views.values()), [f"{t / fps:.2f} s" for t in moments], path)
 
 
 def _renderer(

@@ -1,0 +1,125 @@
+"""FLAME motions drawn on Gaussian avatars that are bound to FLAME with teeth, as GaussianAvatars makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from visemo.avatar.gaussians import read_gaussians
+from visemo.avatar.rig import Splats, pose
+from visemo.face.flame import FlameModel
+from visemo.face.flame_layer import FlameLayer
+from visemo.face.flame_motion import FlameMotion, read_flame_motion
+from visemo.face.flame_teeth import with_teeth
+from visemo.face.flame_topology import flame_topology
+from visemo.render.avatar import backdrop
+from visemo.render.camera import View, portrait
+from visemo.render.splat import draw_splats
+from visemo.render.video import film, sheet
+from visemo.types import FloatArray, VisemoError
+
+PARAMETERS = "flame_param.npz"  # beside an avatar's point_cloud.ply: whose head it is
+CHIN = 8  # iBUG number
+
+
+class FlameAvatarRenderer:
+    """Draws the frames of FLAME motions on an avatar, whose own shape and static offset it keeps, as the viewer does.
+
+    Parameters
+    ----------
+    avatar : its point_cloud.ply, with flame_param.npz beside it.
+    flame : the FLAME that it was made with. Without expression components only jaw, eyes and head move.
+
+    Raises
+    ------
+    VisemoError
+        What `read_gaussians` and `read_flame_motion` refuse; no flame_param.npz; a shape with more components than
+        FLAME has here; Gaussians that are bound beyond the mesh.
+    """
+
+    def __init__(self, avatar: Path, flame: FlameModel, size: int = 512, view: View = "front"):
+        self.gaussians = read_gaussians(avatar)
+        beside = Path(avatar).parent / PARAMETERS
+        if not beside.is_file():
+            raise VisemoError(
+                f"{avatar}: got no {PARAMETERS} beside it, expected the one with the avatar's shape; copy it there"
+            )
+        own = read_flame_motion(beside)
+        mesh = with_teeth(flame)
+        self.gaussians.check_triangles(len(mesh.triangles), "FLAME with teeth")
+        self.flame, self.triangles, self.view, self.size = flame, mesh.triangles, view, (size, size)
+        self._layer = FlameLayer(mesh)
+        shape = np.zeros(0, np.float32) if own.shape is None else own.shape
+        self._person = {"shape": torch.from_numpy(_used(f"{beside}: shape", shape[None], flame.n_shape, flame.source))}
+        self._offset = np.zeros_like(mesh.v_template) if own.static_offset is None else own.static_offset
+        self._chin = flame_topology(flame.triangles).landmarks[CHIN]
+        self.background = backdrop(size)
+
+    def vertices(self, motion: FlameMotion, t: int) -> FloatArray:
+        """The avatar's mesh (5143, 3) m, teeth last, in frame `t`.
+
+        Raises VisemoError for expressions of more components than FLAME has; one that has none leaves them out.
+        """
+        expr = motion.expr[t : t + 1]
+        if self.flame.n_expr:
+            expr = _used("expr", expr, self.flame.n_expr, self.flame.source)
+        else:
+            expr = expr[:, :0]
+        offset = self._offset
+        if motion.dynamic_offset is not None:
+            offset = offset + motion.dynamic_offset[t]
+        poses = {
+            "expression": expr, "rotation": motion.rotation[t : t + 1], "neck": motion.neck_pose[t : t + 1],
+            "jaw": motion.jaw_pose[t : t + 1], "eyes": motion.eyes_pose[t : t + 1],
+            "translation": motion.translation[t : t + 1], "static_offset": offset,
+        }  # fmt: skip
+        with torch.no_grad():
+            return self._layer(**self._person, **{name: torch.from_numpy(p) for name, p in poses.items()})[0].numpy()
+
+    def splats(self, motion: FlameMotion, t: int) -> Splats:
+        """The avatar's Gaussians in the world in frame `t`."""
+        return pose(self.gaussians, self.vertices(motion, t), self.triangles)
+
+    def drawer(self, motion: FlameMotion) -> Callable[[int], NDArray[np.uint8]]:
+        """Frame number -> picture (size, size, 3) uint8 sRGB; the camera stands where it sees the first frame."""
+        points = self.vertices(motion, 0)
+        chin, top = points[self._chin, 1], points[:, 1].max()
+        camera = portrait(points[points[:, 1] > chin - 0.04 * (top - chin)], self.view)
+        return lambda t: draw_splats(self.splats(motion, t), camera, self.size, self.background)
+
+
+def write_flame_film(motion: FlameMotion, path: Path, avatar: Path, flame: FlameModel, *, size: int = 512) -> list[str]:
+    """Write an mp4 of a motion with its sound, on an avatar. Returns what was left out, a line each; raises as
+    `FlameAvatarRenderer` and where the folder is missing."""
+    draw = FlameAvatarRenderer(avatar, flame, size).drawer(motion)
+    film(path, size, motion.fps, motion.sound, motion.frames, draw)
+    return _left_out(motion, flame)
+
+
+def write_flame_sheet(
+    motion: FlameMotion, path: Path, avatar: Path, flame: FlameModel, *, size: int = 256
+) -> list[str]:
+    """Write a contact sheet of a motion on an avatar, as `write_flame_film`."""
+    sheet(path, motion.frames, motion.fps, lambda view: FlameAvatarRenderer(avatar, flame, size, view).drawer(motion))
+    return _left_out(motion, flame)
+
+
+def _left_out(motion: FlameMotion, flame: FlameModel) -> list[str]:
+    if flame.n_expr or not motion.expr.any():
+        return []
+    return [f"{flame.source} has no expression components: only jaw, eyes and head move; --expressions gives others"]
+
+
+def _used(what: str, coefficients: FloatArray, available: int, source: str) -> FloatArray:
+    """Coefficients (B, n) cut to what FLAME has. Raises VisemoError where that would lose any that is not zero."""
+    beyond = np.flatnonzero(coefficients[:, available:].any(axis=0))
+    if len(beyond):
+        raise VisemoError(
+            f"{what}: got coefficient {available + beyond[0]} in use, expected none beyond the {available} components "
+            f"of {source}; use the FLAME that it was made with"
+        )
+    return np.ascontiguousarray(coefficients[:, :available])
