@@ -306,7 +306,7 @@ class Render(Verb):
             raise VisemoError(f"render: got no {lacks}, expected both --flame FILE and --avatar point_cloud.ply")
         flame = flame_named(self.flame, self.expressions)
         draw = write_flame_film if self.out.lower().endswith(".mp4") else write_flame_sheet
-        for note in draw(self._motion(flame), Path(self.out), self.avatar, flame, **options):
+        for note in draw(self._motion(flame), Path(self.out), flame, avatar=self.avatar, **options):
             say(note)
         say(self.out)
         return 0

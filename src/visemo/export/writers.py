@@ -55,7 +55,8 @@ def save(clip: Animation, path: str | Path, **options: Any) -> None:
     """Write a take; the suffix of `path` picks the format and `options` go to its writer.
 
     .mp4 film with sound | .glb morph targets | .npz everything | .csv ARKit curves |
-    .flame.npz FLAME for Gaussian avatars | .png contact sheet | .wav the sound | a folder ending in `/` an OBJ per frame.
+    .flame.npz FLAME for Gaussian avatars | .png contact sheet | .wav the sound |
+    a folder ending in `/` an OBJ per frame.
 
     Raises
     ------

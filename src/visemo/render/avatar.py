@@ -39,7 +39,7 @@ class AvatarRenderer(PosedHead):
         if description is None:
             raise VisemoError(
                 f"{avatar}: got no avatar.json beside it, expected one, which says whose triangles it is bound to; "
-                f"make one with visemo avatar from-face {face.name}, or for one on FLAME add --flame FILE --flame-map RUN"
+                f"make one with visemo avatar from-face {face.name}, or add --flame FILE for one on FLAME"
             )
         _check_pairing(avatar, description, face)
         self.gaussians.check_triangles(description.total, f"{face.name} and its parts")

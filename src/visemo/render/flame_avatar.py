@@ -85,26 +85,29 @@ class FlameAvatarRenderer:
         return pose(self.gaussians, self.vertices(motion, t), self.triangles)
 
     def drawer(self, motion: FlameMotion) -> Callable[[int], NDArray[np.uint8]]:
-        """Frame number -> picture (size, size, 3) uint8 sRGB; the camera stands where it sees the first frame."""
-        points = self.vertices(motion, 0)
+        """Frame number -> picture (size, size, 3) uint8 sRGB; the camera looks at the head at rest, where
+        the first frame has it."""
+        with torch.no_grad():
+            rest = self._layer(**self._person, static_offset=torch.from_numpy(self._offset))[0].numpy()
+        points = rest + motion.translation[0]
         chin, top = points[self._chin, 1], points[:, 1].max()
         camera = portrait(points[points[:, 1] > chin - 0.04 * (top - chin)], self.view)
         return lambda t: draw_splats(self.splats(motion, t), camera, self.size, self.background)
 
 
-def write_flame_film(motion: FlameMotion, path: Path, avatar: Path, flame: FlameModel, *, size: int = 512) -> list[str]:
+def write_flame_film(motion: FlameMotion, path: Path, flame: FlameModel, *, avatar: Path, size: int = 512) -> list[str]:
     """Write an mp4 of a motion with its sound, on an avatar. Returns what was left out, a line each; raises as
     `FlameAvatarRenderer` and where the folder is missing."""
     draw = FlameAvatarRenderer(avatar, flame, size).drawer(motion)
-    film(path, size, motion.fps, motion.sound, motion.frames, draw)
+    film(path, motion, draw, size=size, sound=motion.sound)
     return _left_out(motion, flame)
 
 
 def write_flame_sheet(
-    motion: FlameMotion, path: Path, avatar: Path, flame: FlameModel, *, size: int = 256
+    motion: FlameMotion, path: Path, flame: FlameModel, *, avatar: Path, size: int = 256
 ) -> list[str]:
     """Write a contact sheet of a motion on an avatar, as `write_flame_film`."""
-    sheet(path, motion.frames, motion.fps, lambda view: FlameAvatarRenderer(avatar, flame, size, view).drawer(motion))
+    sheet(path, motion, lambda view: FlameAvatarRenderer(avatar, flame, size, view).drawer(motion))
     return _left_out(motion, flame)
 
 

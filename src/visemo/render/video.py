@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,23 +97,32 @@ def write_video(
     Raises VisemoError for an odd size, a missing folder, a face that is not the take's, or an avatar of another.
     """
     renderer = _renderer(face_of(clip, face), clip.basis, size, view, avatar)
-    film(path, size, clip.fps, clip.audio, clip.frames, partial(renderer.frame, clip), progress)
+    film(path, clip, partial(renderer.frame, clip), size=size, sound=clip.audio, progress=progress)
+
+
+class Timed(Protocol):
+    """Takes and motions: so many frames at such a rate."""
+
+    @property
+    def frames(self) -> int: ...
+    @property
+    def fps(self) -> float: ...
 
 
 def film(
     path: str | Path,
-    size: int,
-    fps: float,
-    sound: Waveform | None,
-    frames: int,
+    clip: Timed,
     draw: Callable[[int], Picture],
+    *,
+    size: int,
+    sound: Waveform | None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Write an mp4 of the pictures that `draw` makes of frame 0, 1, ..., with sound."""
-    with VideoWriter(path, size, fps, sound) as video, progress_bar(f"video {Path(path).name}") as bar:
-        for t in range(frames):
+    with VideoWriter(path, size, clip.fps, sound) as video, progress_bar(f"video {Path(path).name}") as bar:
+        for t in range(clip.frames):
             video.add(draw(t))
-            (progress or bar)((t + 1) / frames)
+            (progress or bar)((t + 1) / clip.frames)
 
 
 def write_png(
@@ -124,20 +134,18 @@ def write_png(
     an avatar of another.
     """
     face = face_of(clip, face)
-    sheet(
-        path, clip.frames, clip.fps, lambda view: partial(_renderer(face, clip.basis, size, view, avatar).frame, clip)
-    )
+    sheet(path, clip, lambda view: partial(_renderer(face, clip.basis, size, view, avatar).frame, clip))
 
 
-def sheet(path: str | Path, frames: int, fps: float, drawer: Callable[[View], Callable[[int], Picture]]) -> None:
+def sheet(path: str | Path, clip: Timed, drawer: Callable[[View], Callable[[int], Picture]]) -> None:
     """Write a contact sheet of what `drawer` draws from a view: MOMENTS evenly spread, from the front and the side."""
-    moments = np.unique(np.round(np.linspace(0, frames - 1, min(MOMENTS, frames) + 2)[1:-1])).astype(int)
+    moments = np.unique(np.round(np.linspace(0, clip.frames - 1, min(MOMENTS, clip.frames) + 2)[1:-1])).astype(int)
     views: dict[View, str] = {"front": "front", "three_quarter": "three quarters"}
     rows = []
     for view in views:
         draw = drawer(view)
         rows.append([draw(int(t)) for t in moments])
-    contact_sheet(rows, list(views.values()), [f"{t / fps:.2f} s" for t in moments], path)
+    contact_sheet(rows, list(views.values()), [f"{t / clip.fps:.2f} s" for t in moments], path)
 
 
 def _renderer(
