@@ -205,10 +205,11 @@ class Animate(Verb):
 
 @dataclass(frozen=True)
 class Edit(Verb):
-    """Re-emote or convert a finished take: no audio and no network needed."""
+    """Re-emote or convert a finished take, or what another program animated on FLAME: no audio needed."""
 
     take: Annotated[Positional[Path], arg(metavar="TAKE.npz")]
-    """a take that `visemo animate` wrote"""
+    """a take that `visemo animate` wrote; with --flame a motion: .flame.npz, or FLAME parameters of DiffPoseTalk,
+    EMOTE, VOCA, ARTalk or VHAP"""
     out: Out
     """as for animate"""
     expression: ExpressionText = ""
@@ -223,6 +224,12 @@ class Edit(Verb):
     """the model that made the take"""
     face: FaceName = None
     """the face that the take was made on, where it is not a built-in one: its folder"""
+    flame: Annotated[Path | None, arg(metavar="FILE")] = None
+    """the FLAME model that a motion belongs to; the motion is carried over to the model's face"""
+    part: Annotated[Literal["speech", "expression"] | None, arg(name="as")] = None
+    """what a motion holds: speech, whose own emotion is left out for that of --expression; or an expression"""
+    expressions: Annotated[Path | None, arg(metavar="FILE|DIR")] = None
+    """shapes in FLAME's topology in place of its expression components, as for visemo train flame-map"""
     shapes: Shapes = "native"
     """morph targets of a .glb: the model's own, or the 52 of ARKit"""
     vertices: bool = True
@@ -233,6 +240,7 @@ class Edit(Verb):
     examples: ClassVar[tuple[str, ...]] = (
         "visemo edit take.npz --expression sad:0.6 -o sad.mp4 -o sad.glb",
         "visemo edit take.npz -o take.csv",
+        "visemo edit emote.pkl --flame generic_model.pkl --as speech --expression happy -o happy.mp4",
     )
 
     def run(self) -> int:
@@ -240,19 +248,47 @@ class Edit(Verb):
 
         (outs,) = outputs_of(self.out, [self.take])
         flame_map = flame_map_named(self.flame_map, self.out)
-        clip, face = read_take(self.take), face_named(self.face)
-        if self.expression or self.timeline:
+        if self.flame is not None or self.part is not None or self.expressions is not None:
+            clip, face = self._adopted()
+        else:
+            clip, face = read_take(self.take), face_named(self.face)
+        if self.part is None and (self.expression or self.timeline):
             animator, _ = open_animator(self.model, None, "cpu")
             face = face or animator.face
             asked = asked_expression(animator, self.expression or "neutral", self.timeline)
             guard = 1.0 if self.guard is None else self.guard
             clip = animator.re_emote(clip, **asked, guard=guard, seed=self.seed)
-        elif self.guard is not None or self.seed is not None:
+        elif self.part is None and (self.guard is not None or self.seed is not None):
             raise VisemoError("edit: got --guard or --seed alone, expected them with --expression or --timeline")
         options = {"shapes": self.shapes, "include_vertices": self.vertices, "face": face, "flame_map": flame_map}
         for out in outs:
             write(clip, out, **options)
         return 0
+
+    def _adopted(self) -> tuple[Animation, Face]:
+        """The motion as a take on the model's face."""
+        from visemo.data.peers import Bodies, find_clips
+        from visemo.face.flame_on_face import FlameOnFace
+        from visemo.types import Motion
+
+        if self.flame is None or self.part is None:
+            lacks = "--flame" if self.flame is None else "--as"
+            raise VisemoError(f"edit: got no {lacks}, expected both --flame FILE and --as speech or expression")
+        flame = flame_named(self.flame, self.expressions)
+        found = find_clips(self.take, Bodies(flame=flame))
+        if len(found) != 1:
+            raise VisemoError(f"{self.take}: got {len(found)} clips, expected one; name its file")
+        clip = found[0].read()
+        if clip.template is None or clip.vertices.shape[1] != len(flame.v_template):
+            raise VisemoError(f"{self.take}: got {clip.format}, expected FLAME's parameters or a .flame.npz")
+        animator, _ = open_animator(self.model, None, "cpu")
+        ground = FlameOnFace.of(flame, animator.face)
+        motion = Motion(ground.carry(clip.vertices - clip.template), clip.fps)
+        say(f"{clip.format}: {len(clip.vertices)} frames, {clip.fps:g} a second; {', '.join(clip.notes)}")
+        asked = asked_expression(animator, self.expression or "neutral", self.timeline)
+        guard = 1.0 if self.guard is None else self.guard
+        taken = animator.adopt(motion, self.part, **asked, guard=guard, seed=self.seed or 0, sound=clip.sound)
+        return taken, animator.face
 
 
 @dataclass(frozen=True)

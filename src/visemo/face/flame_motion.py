@@ -138,3 +138,14 @@ def _padded(offset: np.ndarray) -> FloatArray:
     if offset.ndim != 2 or len(offset) > VERTICES:
         raise VisemoError(f"got static_offset {offset.shape}, expected (1, {VERTICES}, 3)")
     return np.ascontiguousarray(np.concatenate([offset, np.zeros((VERTICES - len(offset), 3), np.float32)]))
+
+
+def used_components(what: str, coefficients: FloatArray, available: int, source: str) -> FloatArray:
+    """Coefficients (B, n) cut to what FLAME has. Raises VisemoError where that would lose any that is not zero."""
+    beyond = np.flatnonzero(coefficients[:, available:].any(axis=0))
+    if len(beyond):
+        raise VisemoError(
+            f"{what}: got coefficient {available + beyond[0]} in use, expected none beyond the {available} components "
+            f"of {source}; use the FLAME that it was made with"
+        )
+    return np.ascontiguousarray(coefficients[:, :available])

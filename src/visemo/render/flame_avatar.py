@@ -13,7 +13,7 @@ from visemo.avatar.gaussians import read_gaussians
 from visemo.avatar.rig import Splats, pose
 from visemo.face.flame import FlameModel
 from visemo.face.flame_layer import FlameLayer
-from visemo.face.flame_motion import FlameMotion, read_flame_motion
+from visemo.face.flame_motion import FlameMotion, read_flame_motion, used_components
 from visemo.face.flame_teeth import with_teeth
 from visemo.face.flame_topology import flame_topology
 from visemo.render.avatar import backdrop
@@ -54,7 +54,9 @@ class FlameAvatarRenderer:
         self.flame, self.triangles, self.view, self.size = flame, mesh.triangles, view, (size, size)
         self._layer = FlameLayer(mesh)
         shape = np.zeros(0, np.float32) if own.shape is None else own.shape
-        self._person = {"shape": torch.from_numpy(_used(f"{beside}: shape", shape[None], flame.n_shape, flame.source))}
+        self._person = {
+            "shape": torch.from_numpy(used_components(f"{beside}: shape", shape[None], flame.n_shape, flame.source))
+        }
         self._offset = np.zeros_like(mesh.v_template) if own.static_offset is None else own.static_offset
         self._chin = flame_topology(flame.triangles).landmarks[CHIN]
         self.background = backdrop(size)
@@ -66,7 +68,7 @@ class FlameAvatarRenderer:
         """
         expr = motion.expr[t : t + 1]
         if self.flame.n_expr:
-            expr = _used("expr", expr, self.flame.n_expr, self.flame.source)
+            expr = used_components("expr", expr, self.flame.n_expr, self.flame.source)
         else:
             expr = expr[:, :0]
         offset = self._offset
@@ -115,14 +117,3 @@ def _left_out(motion: FlameMotion, flame: FlameModel) -> list[str]:
     if flame.n_expr or not motion.expr.any():
         return []
     return [f"{flame.source} has no expression components: only jaw, eyes and head move; --expressions gives others"]
-
-
-def _used(what: str, coefficients: FloatArray, available: int, source: str) -> FloatArray:
-    """Coefficients (B, n) cut to what FLAME has. Raises VisemoError where that would lose any that is not zero."""
-    beyond = np.flatnonzero(coefficients[:, available:].any(axis=0))
-    if len(beyond):
-        raise VisemoError(
-            f"{what}: got coefficient {available + beyond[0]} in use, expected none beyond the {available} components "
-            f"of {source}; use the FLAME that it was made with"
-        )
-    return np.ascontiguousarray(coefficients[:, :available])
