@@ -15,7 +15,7 @@ from visemo.face.flame import FlameModel
 from visemo.face.flame_layer import FlameLayer
 from visemo.face.flame_motion import FlameMotion, read_flame_motion, used_components
 from visemo.face.flame_teeth import with_teeth
-from visemo.face.flame_topology import flame_topology
+from visemo.face.flame_topology import MIDDLE
 from visemo.render.avatar import backdrop
 from visemo.render.camera import View, portrait
 from visemo.render.splat import draw_splats
@@ -58,7 +58,6 @@ class FlameAvatarRenderer:
             "shape": torch.from_numpy(used_components(f"{beside}: shape", shape[None], flame.n_shape, flame.source))
         }
         self._offset = np.zeros_like(mesh.v_template) if own.static_offset is None else own.static_offset
-        self._chin = flame_topology(flame.triangles).landmarks[CHIN]
         self.background = backdrop(size)
 
     def vertices(self, motion: FlameMotion, t: int) -> FloatArray:
@@ -92,7 +91,7 @@ class FlameAvatarRenderer:
         with torch.no_grad():
             rest = self._layer(**self._person, static_offset=torch.from_numpy(self._offset))[0].numpy()
         points = rest + motion.translation[0]
-        chin, top = points[self._chin, 1], points[:, 1].max()
+        chin, top = points[MIDDLE[CHIN], 1], points[:, 1].max()
         camera = portrait(points[points[:, 1] > chin - 0.04 * (top - chin)], self.view)
         return lambda t: draw_splats(self.splats(motion, t), camera, self.size, self.background)
 
