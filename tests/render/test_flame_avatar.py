@@ -109,7 +109,7 @@ def test_the_same_take_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_takes_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(VisemoError, match="no map .*visemo train flame-map"):
+    with pytest.raises(VisemoError, match=r"no map .*visemo train flame-map"):
         write_flame_motion(toy_clip(2), tmp_path / "a.flame.npz")
     with pytest.raises(VisemoError, match="got weights of model feed"):
         flame_motion_of(replace(toy_clip(2), meta={"model_hash": "feed"}), known_map())
