@@ -322,6 +322,7 @@ class Render(Verb):
 
     def run(self) -> int:
         from visemo.export.tracks import read_take
+        from visemo.face.flame_motion import holds_motion
 
         if Path(self.out).suffix.lower() not in (".mp4", ".png"):
             raise VisemoError(f"{self.out}: got suffix {Path(self.out).suffix!r}, expected .mp4 or .png")
@@ -329,7 +330,8 @@ class Render(Verb):
             raise VisemoError(f"--size: got {self.size}, expected an even number from 16 to 4096")
         outputs_of([self.out], [self.take])
         options = {} if self.size is None else {"size": self.size}
-        if self.flame is not None or self.flame_map is not None or self.expressions is not None:
+        given = (self.flame, self.flame_map, self.expressions)
+        if holds_motion(self.take) or any(option is not None for option in given):
             return self._on_flame(**options)
         write(read_take(self.take), self.out, face=face_named(self.face), avatar=self.avatar, **options)
         return 0
