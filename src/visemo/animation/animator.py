@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from visemo.units import FPS, SAMPLE_RATE, frame_count
 Expression = str | ExpressionTake | Motion | Sequence[Mesh]
 Progress = Callable[[float], None]  # the share that is done, 0..1
 MESHES = "meshes"  # what a take says of an expression that came as a motion
+MOTION = "motion"  # and of one that somebody animated
 
 
 class Animator:
@@ -183,6 +184,66 @@ class Animator:
             head_pose=clip.head_pose,
         )
         return guard_lips(fused, guard)
+
+    def adopt(
+        self,
+        motion: Motion,
+        part: Literal["speech", "expression"],
+        expression: Expression = "neutral",
+        intensity: float = 1.0,
+        *,
+        timeline: Timeline | str | Path | None = None,
+        guard: float = 1.0,
+        seed: int = 0,
+        sound: Waveform | None = None,
+    ) -> Animation:
+        """Make a take out of what others animated: what a motion holds of one part, and an expression of ours.
+
+        Parameters
+        ----------
+        motion : displacements (T, V, 3) m of the model's face from its neutral.
+        part : `speech` takes w_A of E_a (Eq. 3) and leaves eps_A, the expression in it, out; `expression` takes w_E
+            of E_e (Eq. 4), without speech.
+        expression, intensity, timeline, guard, seed : with speech, as for `animate`.
+
+        Raises
+        ------
+        VisemoError
+            For a motion of another face, an expression beside a motion that is one, and as `animate` does.
+        """
+        if motion.displacements.shape[1] != len(self.template):
+            raise VisemoError(
+                f"motion: got {motion.displacements.shape[1]} vertices, expected the {len(self.template)} of "
+                f"{self.face.name}; register it first"
+            )
+        played = self._played(expression, intensity, timeline)
+        frames, (k_a, k_e) = len(motion.displacements), self.model.expressions.shapes[::-1]
+        if part == "speech":
+            with torch.inference_mode():
+                moved = torch.from_numpy(motion.displacements).split(self.fusion.config.block)
+                parts = zip(*(self.fusion.encode_speech(block.to(self.device)) for block in moved))
+                w_a, eps_a = (_array(torch.cat(list(blocks))) for blocks in parts)
+            w_e, eps_e, said = played(frames, motion.fps, seed)
+        else:
+            if expression != "neutral" or timeline is not None:
+                raise VisemoError("motion: got an expression beside a motion that is taken as one, expected only one")
+            take = take_from_motion(self.fusion, motion.displacements, motion.fps, self.device)
+            w_e, eps_e, said = take.weights, take.leak, {"expression": MOTION}
+            w_a, eps_a = np.zeros((frames, k_a), np.float32), np.zeros((frames, k_e), np.float32)
+        mode: Mode = "fused" if part == "speech" else "expression"
+        meta = {
+            "model": self.model.name,
+            "model_hash": self.model.hash,
+            "face": self.face.name,
+            "face_hash": self.face.hash,
+            **said,
+            "mode": mode,
+            "subject": None,
+            "seed": int(seed),
+            "versions": versions(),
+        }
+        clip = self._fused((w_a, eps_a), (eps_e, w_e), mode=mode, fps=motion.fps, sound=sound, meta=meta)
+        return guard_lips(clip, guard) if part == "speech" else clip
 
     def style(self, subject: str | None) -> Tensor:
         """Speaking style (n_subjects,): one subject's, or the mean of all for a voice that is nobody's.

@@ -10,6 +10,7 @@ import numpy as np
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
 from visemo.assets import ASSETS
+from visemo.cli.flame import FlameMapRun, flame_map_named, is_flame
 from visemo.cli.retarget import rig_map_named
 from visemo.cli.verb import (
     Verb,
@@ -92,8 +93,8 @@ class Animate(Verb):
     audio: Annotated[Positional[tuple[Path, ...]], arg(metavar="AUDIO", help_behavior_hint="")]
     """speech in any container: wav, flac, mp3, m4a, ogg, mp4"""
     out: Out
-    """a file whose suffix picks the format: .mp4 .glb .npz .csv .png .wav, or a folder ending in / for an OBJ
-    per frame; {name} stands for the clip's name. With several AUDIO: a folder, which gets a file set per clip"""
+    """a file whose suffix picks the format: .mp4 .glb .npz .csv .flame.npz .png .wav, or a folder ending in / for an
+    OBJ per frame; {name} stands for the clip's name. With several AUDIO: a folder, which gets a file set per clip"""
     expression: ExpressionText = "neutral"
     """a name with a strength of 0 to 1.5; or meshes in the face's topology: APEX.obj, NEUTRAL.obj,APEX.obj, a folder"""
     timeline: TimelineFile = None
@@ -122,6 +123,8 @@ class Animate(Verb):
     """write a .csv or .curves.npz in the curves of the rig that this map of `visemo retarget` is for"""
     vertices: bool = True
     """write decoded vertices into a .npz"""
+    flame_map: FlameMapRun = None
+    """for .flame.npz: the run of visemo train flame-map, which says how the model's blendshapes become FLAME's"""
     device: Device = "auto"
     """where the networks run"""
 
@@ -134,6 +137,7 @@ class Animate(Verb):
         if not self.audio:
             raise VisemoError("animate: got no AUDIO, expected at least one sound file; see visemo animate --help")
         planned = outputs_of(self.out, self.audio)
+        flame_map = flame_map_named(self.flame_map, self.out)
         if len(self.audio) == 1 and not self.audio[0].is_file():
             self.load(self.audio[0])  # says what is wrong before a model is loaded
         rig_map = rig_map_named(self.rig_map)
@@ -143,13 +147,18 @@ class Animate(Verb):
             if rig is not None:
                 raise VisemoError(f"--rig-map: got it beside --face {self.face}, a rig itself, expected one of them")
         asked = asked_expression(animator, self.expression, self.timeline)
+        options = {"rig": rig, "flame_map": flame_map, "rig_map": rig_map}
         if len(self.audio) == 1:
-            self.animate(animator, asked, self.audio[0], planned[0], rig)
+            self.animate(animator, asked, self.audio[0], planned[0], options)
             return 0
-        return self.animate_many(animator, asked, planned, rig)
+        return self.animate_many(animator, asked, planned, options)
 
     def animate_many(
-        self, animator: Animator, asked: dict[str, Any], planned: list[list[str]], rig: Face | None
+        self,
+        animator: Animator,
+        asked: dict[str, Any],
+        planned: list[list[str]],
+        options: dict[str, Any],
     ) -> int:
         """Each clip by itself: one that cannot be read is named and left out."""
         for out in self.out:
@@ -162,12 +171,17 @@ class Animate(Verb):
             except VisemoError as error:
                 failed.append(str(error))
                 continue
-            self.animate(animator, asked, audio, outs, rig)
+            self.animate(animator, asked, audio, outs, options)
         say(f"{len(self.audio) - len(failed)} of {len(self.audio)} clips done" + "".join(f"\n  {e}" for e in failed))
         return 1 if failed else 0
 
     def animate(
-        self, animator: Animator, asked: dict[str, Any], audio: Path, outs: list[str], rig: Face | None
+        self,
+        animator: Animator,
+        asked: dict[str, Any],
+        audio: Path,
+        outs: list[str],
+        options: dict[str, Any],
     ) -> None:
         from visemo.render.progress import progress_bar
 
@@ -183,11 +197,11 @@ class Animate(Verb):
                 seed=self.seed,
                 progress=done,
             )
-        if rig is not None:
-            clip = carried_over(clip, animator.face, rig)
-        options = {"shapes": self.shapes, "include_vertices": self.vertices, "rig_map": rig_map_named(self.rig_map)}
-        for out in outs:
-            write(clip, out, face=rig or animator.face, **options)
+        rig = options["rig"]
+        shown = clip if rig is None else carried_over(clip, animator.face, rig)
+        told = {"shapes": self.shapes, "include_vertices": self.vertices, "face": rig or animator.face}
+        for out in outs:  # FLAME follows the model's own blendshapes
+            write(clip if is_flame(out) else shown, out, **told, **options)
 
     def load(self, audio: Path):
         from visemo.media import load_audio

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
@@ -20,11 +20,13 @@ from visemo.cli.animate import (
     asked_expression,
     open_animator,
 )
+from visemo.cli.flame import FlameFile, FlameMapRun, FlameShapes, adopted, drawn_on_flame, flame_map_named, flame_named
 from visemo.cli.retarget import rig_map_named
 from visemo.cli.verb import Verb, outputs_of, say, write
 from visemo.types import VisemoError
 
 if TYPE_CHECKING:
+    from visemo.animation.animator import Animator
     from visemo.face.face import Face
     from visemo.types import Animation
 
@@ -33,11 +35,12 @@ SEVERAL = 6  # names that are listed before the rest is counted
 
 @dataclass(frozen=True)
 class Edit(Verb):
-    """Re-emote or convert a finished take, or play ARKit curves on a head: no network needed."""
+    """Re-emote or convert a finished take, play ARKit curves on a head, or take up what another program animated on
+    FLAME: no audio needed."""
 
-    take: Annotated[Positional[Path], arg(metavar="TAKE.npz|CURVES.csv")]
-    """a take that `visemo animate` wrote; or ARKit curves: .csv of the Live Link Face app or with `time` and names, or
-    .curves.npz"""
+    take: Annotated[Positional[Path], arg(metavar="TAKE.npz|CURVES.csv|MOTION")]
+    """a take that `visemo animate` wrote; ARKit curves: .csv of the Live Link Face app or with `time` and names, or
+    .curves.npz; with --flame a motion: .flame.npz, or FLAME parameters of DiffPoseTalk, EMOTE, VOCA, ARTalk or VHAP"""
     out: Out
     """as for animate"""
     expression: ExpressionText = ""
@@ -55,8 +58,16 @@ class Edit(Verb):
     shapes"""
     sound: Annotated[Path | None, arg(metavar="AUDIO")] = None
     """the sound that belongs to curves"""
+    flame: FlameFile = None
+    """the FLAME model that a motion belongs to; the motion is carried over to the model's face"""
+    part: Annotated[Literal["speech", "expression"] | None, arg(name="as")] = None
+    """what a motion holds: speech, whose own emotion is left out for that of --expression; or an expression"""
+    expressions: FlameShapes = None
+    """shapes in FLAME's topology in place of its expression components, as for visemo train flame-map"""
     rig_map: MapFile = None
     """write a .csv or .curves.npz in the curves of the rig that this map of `visemo retarget` is for"""
+    flame_map: FlameMapRun = None
+    """for .flame.npz: the run of visemo train flame-map, which says how the model's blendshapes become FLAME's"""
     shapes: Shapes = "native"
     """morph targets of a .glb: the model's own, or the 52 of ARKit"""
     vertices: bool = True
@@ -66,28 +77,41 @@ class Edit(Verb):
         "visemo edit take.npz --expression sad:0.6 -o sad.mp4 -o sad.glb",
         "visemo edit take.npz --rig-map avatar_map.npz -o avatar.csv",
         "visemo edit curves.csv --face ict -o curves.mp4",
+        "visemo edit emote.pkl --flame generic_model.pkl --as speech --expression happy -o happy.mp4",
     )
 
     def run(self) -> int:
         (outs,) = outputs_of(self.out, [self.take])
-        rig_map = rig_map_named(self.rig_map)
+        rig_map, flame_map = rig_map_named(self.rig_map), flame_map_named(self.flame_map, self.out)
         clip, face = self.opened()
-        if self.expression or self.timeline:
+        if self.part is None and (self.expression or self.timeline):
             animator, _ = open_animator(self.model, None, "cpu")
             face = face or animator.face
-            asked = asked_expression(animator, self.expression or "neutral", self.timeline)
-            guard = 1.0 if self.guard is None else self.guard
-            clip = animator.re_emote(clip, **asked, guard=guard, seed=self.seed)
-        elif self.guard is not None or self.seed is not None:
+            clip = animator.re_emote(clip, **self.asked(animator))
+        elif self.part is None and (self.guard is not None or self.seed is not None):
             raise VisemoError("edit: got --guard or --seed alone, expected them with --expression or --timeline")
+        options = {"shapes": self.shapes, "include_vertices": self.vertices, "face": face}
         for out in outs:
-            write(clip, out, shapes=self.shapes, include_vertices=self.vertices, face=face, rig_map=rig_map)
+            write(clip, out, **options, rig_map=rig_map, flame_map=flame_map)
         return 0
 
+    def asked(self, animator: Animator) -> dict[str, Any]:
+        """The expression and what goes with it, as `re_emote` and `adopt` take them."""
+        asked = asked_expression(animator, self.expression or "neutral", self.timeline)
+        return {**asked, "guard": 1.0 if self.guard is None else self.guard, "seed": self.seed}
+
     def opened(self) -> tuple[Animation, Face | None]:
-        """The take, or the curves as one, and its face."""
+        """The take, or the curves or the motion as one, and its face."""
         from visemo.export.tracks import read_take
 
+        if self.flame is not None or self.part is not None or self.expressions is not None:
+            if self.flame is None or self.part is None:
+                lacks = "--flame" if self.flame is None else "--as"
+                raise VisemoError(f"edit: got no {lacks}, expected both --flame FILE and --as speech or expression")
+            animator, _ = open_animator(self.model, None, "cpu")
+            return adopted(
+                animator, self.take, flame_named(self.flame, self.expressions), self.part, self.asked(animator)
+            )
         if self.take.suffix.lower() == ".csv" or self.take.name.lower().endswith(".curves.npz"):
             if self.expression or self.timeline:
                 raise VisemoError(f"{self.take}: got curves, expected a take of a model to give another expression")
@@ -101,8 +125,8 @@ class Edit(Verb):
 class Render(Verb):
     """Draw a finished take: a film with its sound, or a contact sheet."""
 
-    take: Annotated[Positional[Path], arg(metavar="TAKE.npz")]
-    """a take that `visemo animate` wrote"""
+    take: Annotated[Positional[Path], arg(metavar="TAKE.npz|MOTION")]
+    """a take that `visemo animate` wrote; with --flame also a motion, .flame.npz or another FLAME parameter file"""
     out: Annotated[str, arg(aliases=("-o",), metavar="OUT.mp4|.png")]
     """a film, or a contact sheet"""
     size: Annotated[int | None, arg(metavar="PIXELS")] = None
@@ -111,7 +135,14 @@ class Render(Verb):
     """the face that the take was made on, where it is not a built-in one: its folder"""
 
     avatar: Annotated[Path | None, arg(metavar="point_cloud.ply")] = None
-    """draw this Gaussian avatar in place of the mesh; `visemo avatar from-face` makes one"""
+    """draw this Gaussian avatar in place of the mesh: one that `visemo avatar from-face` made, or, with --flame, one on
+    FLAME as GaussianAvatars makes them"""
+    flame: FlameFile = None
+    """the FLAME model that the avatar was made with"""
+    flame_map: FlameMapRun = None
+    """for a take: the run of visemo train flame-map, which says how the model's blendshapes become FLAME's"""
+    expressions: FlameShapes = None
+    """shapes in FLAME's topology in place of its expression components, as for visemo train flame-map"""
     orbit: Annotated[float, arg(metavar="DEGREES")] = 0.0
     """how far the camera walks around the head over a film, towards the face's own left"""
     background: Annotated[str, arg(metavar="studio|COLOUR")] = "studio"
@@ -120,10 +151,12 @@ class Render(Verb):
     examples: ClassVar[tuple[str, ...]] = (
         "visemo render take.npz -o take.mp4 --size 720",
         "visemo render take.npz --avatar head/point_cloud.ply -o avatar.mp4 --orbit 360 --background white",
+        "visemo render take.flame.npz --avatar media/306/point_cloud.ply --flame flame2023.pkl -o avatar.mp4",
     )
 
     def run(self) -> int:
         from visemo.export.tracks import read_take
+        from visemo.face.flame_motion import holds_motion
 
         if Path(self.out).suffix.lower() not in (".mp4", ".png"):
             raise VisemoError(f"{self.out}: got suffix {Path(self.out).suffix!r}, expected .mp4 or .png")
@@ -133,8 +166,14 @@ class Render(Verb):
             raise VisemoError(f"--orbit: got {self.out}, expected a film to walk in; name an .mp4")
         outputs_of([self.out], [self.take])
         options: dict[str, Any] = {} if self.size is None else {"size": self.size}
-        options |= {"avatar": self.avatar, "orbit": self.orbit, "background": self.background}
-        write(read_take(self.take), self.out, face=face_named(self.face), **options)
+        options |= {"avatar": self.avatar, "background": self.background}
+        if self.orbit:
+            options["orbit"] = self.orbit
+        given = (self.flame, self.flame_map, self.expressions)
+        if holds_motion(self.take) or any(option is not None for option in given):
+            drawn_on_flame(self.take, self.out, *given, **options)
+        else:
+            write(read_take(self.take), self.out, face=face_named(self.face), **options)
         return 0
 
 

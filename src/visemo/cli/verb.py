@@ -141,6 +141,12 @@ def write(clip: Animation, out: str, **options: Any) -> None:
 
     writer = writer_for(out)
     fitting = {name: value for name, value in options.items() if name in inspect.signature(writer).parameters}
+    if out.lower().endswith(".flame.npz"):
+        from visemo.export.flame_track import flame_size
+
+        size = flame_size(clip)
+        if size > LARGE:
+            say(f"{out}: writing {size_text(size)} for {clip.frames} frames, nearly all zeros, which are packed")
     if writer is write_take:
         size = take_size(clip, **fitting)
         if size > LARGE:

@@ -14,6 +14,7 @@ from typing import IO
 
 import numpy as np
 
+from visemo.animation.flame import EYE_TURN
 from visemo.animation.retarget.arkit import arkit_curves
 from visemo.animation.retarget.habit import NATURAL
 from visemo.assets import atomic
@@ -55,15 +56,15 @@ def write_take(clip: Animation, path: str | Path, *, include_vertices: bool = Tr
         progress_bar(f"take {Path(path).name}") as done,
     ):
         if include_vertices:
-            with _member(archive, "vertices") as file:
-                _write_header(file, (clip.frames, *clip.template.shape))
+            with member(archive, "vertices") as file:
+                write_header(file, (clip.frames, *clip.template.shape))
                 written = 0
                 for block in clip.blocks():
                     file.write(np.ascontiguousarray(block, "<f4").data)
                     written += len(block)
                     done(written / clip.frames)
         for name, array in _arrays(clip).items():
-            with _member(archive, name) as file:
+            with member(archive, name) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
 
 
@@ -146,13 +147,16 @@ def _animation(arrays: dict[str, np.ndarray]) -> Animation:
     )
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+def member(archive: zipfile.ZipFile, name: str, packed: bool = False) -> IO[bytes]:
+    """An array's file in an npz, to be written once."""
     info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
     info.external_attr = 0o644 << 16
     return archive.open(info, "w", force_zip64=True)  # vertices of minutes pass 4 GB
 
 
-def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
+def write_header(file: IO[bytes], shape: tuple[int, ...]) -> None:
+    """How a float32 array of that shape begins in an npz."""
     np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
 
@@ -164,7 +168,6 @@ APP_NAMES: tuple[str, ...] = tuple(_APP_ORDER.get(name, name) for name in ARKIT_
 CSV_HEADER: tuple[str, ...] = (
     "Timecode", "BlendShapeCount", *(name[0].upper() + name[1:] for name in APP_NAMES), *LIVE_LINK_POSE,
 )  # fmt: skip
-EYE_TURN = 0.5  # rad of an eye at weight 1 of its look shapes; recordings of the app lie at 0.4 to 0.7
 
 
 def write_arkit_csv(clip: Animation, path: str | Path, *, face: Face | None = None) -> float:

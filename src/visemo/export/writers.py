@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from visemo.export.curves import write_csv, write_curve_arrays
+from visemo.export.flame_track import write_flame_motion
 from visemo.export.gltf import write_glb
 from visemo.export.tracks import write_obj_folder, write_take
 from visemo.media import save_wav
@@ -26,6 +27,7 @@ WRITERS: dict[str, Callable[..., Any]] = {
     ".glb": write_glb,
     ".npz": write_take,
     ".curves.npz": write_curve_arrays,
+    ".flame.npz": write_flame_motion,
     ".csv": write_csv,
     ".png": write_png,
     ".wav": _write_wav,
@@ -55,7 +57,8 @@ def save(clip: Animation, path: str | Path, **options: Any) -> None:
     """Write a take; the suffix of `path` picks the format and `options` go to its writer.
 
     .mp4 film with sound | .glb morph targets | .npz everything | .csv ARKit curves, or a rig's with `rig_map` |
-    .curves.npz the same as arrays | .png contact sheet | .wav the sound | a folder ending in `/` an OBJ per frame.
+    .curves.npz the same as arrays | .flame.npz FLAME for Gaussian avatars, with `flame_map` | .png contact sheet |
+    .wav the sound | a folder ending in `/` an OBJ per frame.
 
     Raises
     ------

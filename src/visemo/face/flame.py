@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,8 @@ class FlameModel:
     Raises VisemoError for wrong shapes, NaN, and skinning weights that do not sum to 1.
     """
 
+    SIZE: ClassVar[tuple[int, int]] = (VERTICES, TRIANGLES)
+
     v_template: FloatArray  # (5023, 3)
     triangles: IntArray  # (9976, 3)
     shapedirs: FloatArray  # (5023, 3, n_shape + n_expr), identity first, one standard deviation each
@@ -68,13 +71,14 @@ class FlameModel:
     basis: str = "FLAME"  # whose expression components these are; others can stand in for FLAME's own
 
     def __post_init__(self) -> None:
-        check_array("v_template", self.v_template, (VERTICES, 3), np.float32)
-        check_array("f", self.triangles, (TRIANGLES, 3), np.int32)
-        check_indices("f", self.triangles, 3, VERTICES)
-        check_array("shapedirs", self.shapedirs, (VERTICES, 3, self.n_shape + self.n_expr), np.float32)
-        check_array("posedirs", self.posedirs, (VERTICES, 3, POSE_FEATURES), np.float32)
-        check_array("weights", self.weights, (VERTICES, JOINTS), np.float32)
-        check_array("J_regressor", self.joint_regressor, (JOINTS, VERTICES), np.float32)
+        vertices, triangles = self.SIZE
+        check_array("v_template", self.v_template, (vertices, 3), np.float32)
+        check_array("f", self.triangles, (triangles, 3), np.int32)
+        check_indices("f", self.triangles, 3, vertices)
+        check_array("shapedirs", self.shapedirs, (vertices, 3, self.n_shape + self.n_expr), np.float32)
+        check_array("posedirs", self.posedirs, (vertices, 3, POSE_FEATURES), np.float32)
+        check_array("weights", self.weights, (vertices, JOINTS), np.float32)
+        check_array("J_regressor", self.joint_regressor, (JOINTS, vertices), np.float32)
         check_array("kintree_table", self.parents, (JOINTS,), np.int32)
         if self.parents[0] != -1 or not all(0 <= parent < i for i, parent in enumerate(self.parents[1:], 1)):
             raise VisemoError(

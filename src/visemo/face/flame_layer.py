@@ -124,7 +124,10 @@ class FlameLayer(nn.Module):
             if value is None:
                 continue
             if name == "static_offset":
-                fits, wanted = value.shape[-2:] == self.v_template.shape and value.ndim in (2, 3), "(5023, 3)"
+                fits, wanted = (
+                    value.shape[-2:] == self.v_template.shape and value.ndim in (2, 3),
+                    f"{tuple(self.v_template.shape)}",
+                )
             elif name in most:
                 fits = value.ndim == 2 and value.shape[1] <= most[name]
                 wanted = f"(B, at most {most[name]}), all that {self.source} has"

@@ -48,7 +48,7 @@ class AvatarRenderer(PosedHead):
         if description is None:
             raise VisemoError(
                 f"{avatar}: got no avatar.json beside it, expected one, which says whose triangles it is bound to; "
-                f"takes do not drive avatars on other meshes, make one with visemo avatar from-face {face.name}"
+                f"make one with visemo avatar from-face {face.name}, or add --flame FILE for one on FLAME"
             )
         _check_pairing(avatar, description, face)
         self.gaussians.check_triangles(description.total, f"{face.name} and its parts")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,11 @@ from visemo.render.camera import Camera, View, portrait
 from visemo.render.head import SEAM, PosedHead, head_points
 from visemo.render.progress import progress_bar
 from visemo.render.raster import Rasteriser, Studio, plain
-from visemo.types import Animation, FloatArray, IntArray, VisemoError
+from visemo.types import Animation, FloatArray, IntArray, VisemoError, Waveform
 
 Picture = NDArray[np.uint8]
+Clip = TypeVar("Clip", bound="Timed")
+Clip_contra = TypeVar("Clip_contra", bound="Timed", contravariant=True)
 
 SKIN_GLOSS, LIP_GLOSS = 0.16, 0.34
 STUDIO = "studio"  # the background that is no plain colour
@@ -113,11 +116,46 @@ def write_video(
     Raises VisemoError for an odd size, a missing folder, a face that is not the take's, an avatar of another, an orbit
     that is no number, or an unknown colour.
     """
+    renderer = _renderer(face_of(clip, face), clip.basis, size, view, avatar=avatar, background=background)
+    film(path, clip, renderer, size=size, sound=clip.audio, orbit=orbit, progress=progress)
+
+
+class Timed(Protocol):
+    """Takes and motions: so many frames at such a rate."""
+
+    @property
+    def frames(self) -> int: ...
+    @property
+    def fps(self) -> float: ...
+
+
+class Renderer(Protocol[Clip_contra]):
+    """What draws frames of one kind of clip from a camera that may move."""
+
+    @property
+    def camera(self) -> Camera: ...
+    def look(self, camera: Camera) -> None: ...
+    def frame(self, clip: Clip_contra, t: int) -> Picture: ...
+
+
+def film(
+    path: str | Path,
+    clip: Clip,
+    renderer: Renderer[Clip],
+    *,
+    size: int,
+    sound: Waveform | None,
+    orbit: float = 0.0,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Write an mp4 of all frames with sound; `orbit` and `progress` as for `write_video`.
+
+    Raises VisemoError for an orbit that is no number, an odd size, and a missing folder.
+    """
     if not np.isfinite(orbit):
         raise VisemoError(f"orbit: got {orbit} degrees, expected a number such as 360")
-    renderer = _renderer(face_of(clip, face), clip.basis, size, view, avatar=avatar, background=background)
     start = renderer.camera
-    with VideoWriter(path, size, clip.fps, clip.audio) as video, progress_bar(f"video {Path(path).name}") as bar:
+    with VideoWriter(path, size, clip.fps, sound) as video, progress_bar(f"video {Path(path).name}") as bar:
         for t in range(clip.frames):
             if orbit:
                 renderer.look(start.orbited(orbit * t / max(clip.frames - 1, 1)))
@@ -140,19 +178,31 @@ def write_png(
     take's, an avatar of another, or an unknown colour.
     """
     face = face_of(clip, face)
+    sheet(
+        path, clip, lambda view: _renderer(face, clip.basis, size, view, avatar=avatar, background=background)
+    )  # fmt: skip
+
+
+def sheet(path: str | Path, clip: Clip, drawn_from: Callable[[View], Renderer[Clip]]) -> None:
+    """Write a contact sheet, from the front and the side: MOMENTS evenly spread over the clip."""
     moments = np.unique(np.round(np.linspace(0, clip.frames - 1, min(MOMENTS, clip.frames) + 2)[1:-1])).astype(int)
     views: dict[View, str] = {"front": "front", "three_quarter": "three quarters"}
     rows = []
     for view in views:
-        renderer = _renderer(face, clip.basis, size, view, avatar=avatar, background=background)
-        rows.append([renderer.frame(clip, t) for t in moments])
+        renderer = drawn_from(view)
+        rows.append([renderer.frame(clip, int(t)) for t in moments])
     contact_sheet(rows, list(views.values()), [f"{t / clip.fps:.2f} s" for t in moments], path)
+
+
+def studio_of(background: str) -> Studio | None:
+    """The studio with a plain colour behind it, or None for the usual one. Raises VisemoError for an unknown colour."""
+    return None if background == STUDIO else plain(background)
 
 
 def _renderer(
     face: Face, basis: FloatArray, size: int, view: View, *, avatar: Path | None, background: str
 ) -> FaceRenderer | AvatarRenderer:
-    studio = None if background == STUDIO else plain(background)
+    studio = studio_of(background)
     if avatar is None:
         return FaceRenderer(face, basis, size, view, studio=studio)
     return AvatarRenderer(avatar, face, basis, size, view, studio=studio)

@@ -6,6 +6,7 @@
     VOCASET                  vertices_npy/<subject>_<sentence>.npy         FLAME, 60
     UniTalker                .npz of pickled dictionaries                  several, 30 (BIWI 25)
     DiffPoseTalk             .npz of exp, pose, shape                      FLAME parameters, 25
+    VHAP, visemo             .npz of expr, jaw_pose and other poses        FLAME parameters, 25 or as the file says
     EMOTE, VOCA, ARTalk      .pkl, .npy and .pt of parameters              FLAME parameters, 25, 60 and 25
     EmoTalk                  (T, 52) .npy                                  ARKit curves, 30
     Audio2Face-3D            animation_frames.csv, exported .json          ARKit curves, as the file says
@@ -28,11 +29,12 @@ from visemo.assets import read_array_pickle
 from visemo.data.peers.arrays import find_unitalker, holds_objects, pickled_item, read_field, read_flat
 from visemo.data.peers.clip import Bodies, Clip, Found
 from visemo.data.peers.curves import read_curve_json, read_curve_table, read_emotalk
-from visemo.data.peers.flame_params import is_flame, read_artalk, read_flame_table
+from visemo.data.peers.flame_params import is_flame, read_artalk, read_flame_table, read_motion
 from visemo.data.peers.meshes import frames_in, read_mesh_folder
 from visemo.data.peers.own import TAKE, find_takes, read_own_take, read_stored
 from visemo.data.store import MANIFEST, open_store
 from visemo.face.arkit import ARKIT_NAMES
+from visemo.face.flame_motion import is_flame_motion
 from visemo.types import VisemoError
 
 __all__ = ["Bodies", "Clip", "Found", "find_clips"]
@@ -137,6 +139,8 @@ def _read_npz(path: Path, bodies: Bodies) -> Clip:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
         raise VisemoError(f"{path}: got no readable arrays ({error}), expected an .npz") from error
+    if is_flame_motion(arrays):
+        return read_motion(path, arrays, bodies)
     return read_own_take(path, arrays) if set(arrays) >= TAKE else _read_table(path, arrays, bodies)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from visemo.data.peers.clip import Bodies, Clip
+from visemo.face.flame_motion import flame_motion, used_components
 from visemo.types import FloatArray, VisemoError
 
 STRAIGHT = "head and neck straight, FLAME of --flame"
@@ -54,6 +56,23 @@ def read_flame_table(path: Path, table: Mapping[str, Any], bodies: Bodies) -> Cl
         )
     shape = _rows(path, "shape", np.atleast_2d(table["shape"])) if "shape" in table else None
     return _clip(path, layout.format, layout.fps, bodies, bodies.posed(str(path), expression, jaw, shape))
+
+
+def read_motion(path: Path, arrays: Mapping[str, np.ndarray], bodies: Bodies) -> Clip:
+    """The arrays of a motion that GaussianAvatars plays, ours or a tracker's. Raises VisemoError for arrays that the
+    viewer would not take, and as `Bodies.posed`."""
+    try:
+        motion = flame_motion(arrays)
+    except VisemoError as error:
+        raise VisemoError(f"{path}: {error}") from error
+    expression, shape = motion.expr, motion.shape
+    if bodies.flame is not None:
+        flame = bodies.flame
+        expression = used_components(f"{path}: expr", expression, flame.n_expr, flame.source)
+        if shape is not None:
+            shape = used_components(f"{path}: shape", shape[None], flame.n_shape, flame.source)
+    clip = _clip(path, "FLAME motion", motion.fps, bodies, bodies.posed(str(path), expression, motion.jaw_pose, shape))
+    return replace(clip, name=path.name.partition(".")[0], sound=motion.sound)
 
 
 def read_artalk(path: Path, bodies: Bodies) -> Clip:
