@@ -297,7 +297,7 @@ def _lay(ellipses, starts, members, background):
 
 @compiled(parallel=True)
 def _gather(ellipses, starts, members, picture):
-    """For every entry of the lists (M, 4): the sums over its tile's pixels of its share times the picture, and alone."""
+    """For every entry of the lists (M, 4): sums over its tile of its share times the picture, and of shares alone."""
     height, width = picture.shape[:2]
     columns = -(-width // TILE)
     sums = np.zeros((len(members), 4))
