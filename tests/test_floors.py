@@ -13,7 +13,7 @@ FLOORS = {
     "media": 1, "geometry": 1,
     "face": 2, "avatar": 2, "evaluate.metrics": 2, "evaluate.separation": 2,
     "data": 3, "models": 3, "evaluate.vertex_sets": 3,
-    "avatar.from_face": 5,
+    "avatar.from_face": 5, "avatar.fit": 5,
     "training": 4, "animation": 4, "render": 4,
     "export": 5, "evaluate.report": 5, "evaluate": 5, "benchmark": 5,
     "cli": 7, "__main__": 7, "__init__": 7,

@@ -148,6 +148,19 @@ def test_far_off_and_transparent_gaussians_leave_the_background() -> None:
         assert (draw_splats(nothing, CAMERA, (32, 32)) == 255).all()
 
 
+def test_shares_are_the_transpose_of_drawing() -> None:
+    """<draw(c), p> = <c, shares(p)>: one Gaussian white and all others black is its shares."""
+    splats = replace(cloud(30), sh=flat_color(*[(0.0, 0.0, 0.0)] * 30))
+    picture = np.random.default_rng(1).random((40, 48, 3))
+    got = splat.shares(splats, CAMERA, picture)
+    for i in range(30):
+        lone = splats.sh.copy()
+        lone[i, 0] = 0.5 / 0.28209479177387814
+        drawn = draw_splats(replace(splats, sh=lone), CAMERA, (48, 40), BLACK) / 255
+        assert abs(got[i, 3] - drawn[..., 0].sum()) < 48 * 40 * 0.5 / 255
+        assert np.abs(got[i, :3] - (drawn * picture).sum(axis=(0, 1))).max() < 48 * 40 * 0.5 / 255
+
+
 def test_refusals() -> None:
     with pytest.raises(VisemoError, match="at least 8 x 8"):
         draw_splats(cloud(1), CAMERA, (7, 32))

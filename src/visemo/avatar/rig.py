@@ -67,11 +67,11 @@ def pose(gaussians: Gaussians, vertices: NDArray, triangles: IntArray) -> Splats
     if vertices.ndim != 2 or vertices.shape[1] != 3:
         raise VisemoError(f"vertices: got shape {vertices.shape}, expected (any, 3)")
     gaussians.check_triangles(len(triangles), f"a mesh of {len(triangles)}")
-    posed = _pose(
+    centres, scales, rotations, opacity = _pose(
         gaussians.centres, gaussians.scales, gaussians.rotations, gaussians.opacity, gaussians.binding,
         np.ascontiguousarray(vertices), np.ascontiguousarray(triangles),
     )  # fmt: skip
-    return Splats(*posed, gaussians.sh)
+    return Splats(centres, scales, rotations, opacity, gaussians.sh)
 
 
 def bind(splats: Splats, binding: IntArray, vertices: NDArray, triangles: IntArray) -> Gaussians:

@@ -71,19 +71,19 @@ def plain(color: str) -> Studio:
     Raises VisemoError for what is no colour.
     """
     try:
-        red, green, blue = ImageColor.getrgb(color)
-    except ValueError as error:
-        raise VisemoError(
-            f"background: got {color!r}, expected studio, or a colour such as white or '#20a0ff'"
-        ) from error
-    wall = tuple(float(np.searchsorted(_TONE, byte)) * 2 / (len(_TONE) - 1) for byte in (red, green, blue))
-    return replace(Studio(), top=wall, bottom=wall)
+        shown = ImageColor.getrgb(color)
+    except ValueError:
+        shown = ()
+    if len(shown) != 3:
+        raise VisemoError(f"background: got {color!r}, expected studio, or a colour such as white or '#20a0ff'")
+    red, green, blue = (float(np.searchsorted(_TONE, byte)) * 2 / (len(_TONE) - 1) for byte in shown)
+    return replace(Studio(), top=(red, green, blue), bottom=(red, green, blue))
 
 
 def developed(light: NDArray[np.float32]) -> NDArray[np.float32]:
     """Linear light as the picture shows it, sRGB 0..1."""
     levels = np.clip(light * np.float32(0.5 * (len(_TONE) - 1)) + np.float32(0.5), 0, len(_TONE) - 1)
-    return _TONE[levels.astype(np.int32)] / np.float32(255)
+    return _TONE[levels.astype(np.int32)].astype(np.float32) / np.float32(255)
 
 
 class Rasteriser:

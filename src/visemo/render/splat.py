@@ -57,15 +57,30 @@ def draw_splats(
     behind = np.ones(3, np.float32) if background is None else np.asarray(background, np.float32)
     if behind.shape not in ((3,), (height, width, 3)):
         raise VisemoError(f"background: got shape {behind.shape}, expected (3,) or ({height}, {width}, 3)")
+    full = np.ascontiguousarray(np.broadcast_to(behind, (height, width, 3)))
+    return _lay(*_listed(splats, camera, size), full)
+
+
+def shares(splats: Splats, camera: Camera, picture: NDArray) -> NDArray[np.float64]:
+    """What each Gaussian's colour has to do with a picture (H, W, 3): (N, 4), the sums over all pixels of the share
+    that it has in the pixel, times the picture, and alone. It is the transpose of drawing, which is linear in colours.
+    """
+    height, width = picture.shape[:2]
+    ellipses, starts, members = _listed(splats, camera, (width, height))
+    sums = _gather(ellipses, starts, members, np.ascontiguousarray(picture, np.float32))
+    return np.stack([np.bincount(members, column, len(ellipses)) for column in sums.T], axis=1)
+
+
+def _listed(splats: Splats, camera: Camera, size: tuple[int, int]) -> tuple[NDArray, NDArray, NDArray]:
+    """The ellipses of `_project`, and the lists of `_sort_into_tiles`."""
+    width, height = size
     ellipses, boxes, depth = _project(
         splats.centres, splats.scales, splats.rotations, splats.opacity, splats.sh,
         camera.rotation, np.asarray(camera.position, np.float64),
         0.5 * height / np.tan(np.radians(camera.field_of_view) / 2), width, height,
     )  # fmt: skip
     order = np.argsort(depth, kind="stable").astype(np.int32)
-    starts, members = _sort_into_tiles(boxes, order, -(-width // TILE), -(-height // TILE))
-    full = np.ascontiguousarray(np.broadcast_to(behind, (height, width, 3)))
-    return _lay(ellipses, starts, members, full)
+    return ellipses, *_sort_into_tiles(boxes, order, -(-width // TILE), -(-height // TILE))
 
 
 def harmonics(directions: NDArray) -> NDArray[np.float64]:
@@ -278,3 +293,30 @@ def _lay(ellipses, starts, members, background):
                     value = light[k, row, column] + light[3, row, column] * background[top + row, left + column, k]
                     picture[top + row, left + column, k] = np.uint8(min(value, one) * np.float32(255) + half)
     return picture
+
+
+@compiled(parallel=True)
+def _gather(ellipses, starts, members, picture):
+    """For every entry of the lists (M, 4): sums over its tile of its share times the picture, and of shares alone."""
+    height, width = picture.shape[:2]
+    columns = -(-width // TILE)
+    sums = np.zeros((len(members), 4))
+    for tile in prange(len(starts) - 1):
+        top, left = tile // columns * TILE, tile % columns * TILE
+        for row in range(top, min(top + TILE, height)):
+            for column in range(left, min(left + TILE, width)):
+                through = 1.0
+                for m in range(starts[tile], starts[tile + 1]):
+                    s = members[m]
+                    dx, dy = column + 0.5 - ellipses[s, 0], row + 0.5 - ellipses[s, 1]
+                    power = ellipses[s, 2] * dx * dx + 2 * ellipses[s, 3] * dx * dy + ellipses[s, 4] * dy * dy
+                    if power >= ellipses[s, 5]:
+                        continue
+                    share = min(ellipses[s, 6] * np.exp(-0.5 * power), SOLID) * through
+                    for k in range(3):
+                        sums[m, k] += share * picture[row, column, k]
+                    sums[m, 3] += share
+                    through -= share
+                    if through < OPAQUE:
+                        break
+    return sums
