@@ -22,8 +22,9 @@ $(STAMP): constraints.txt pyproject.toml
 demo: venv
 	$(BIN)/visemo demo -o out/demo
 
+# two processes, a file each at a time; one thread in each, or they would wait for one another
 test: venv
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 lint: venv
 	$(BIN)/ruff check

@@ -252,6 +252,12 @@ def two_shapes(given: bool) -> Way:
     return way
 
 
+def both_maps(material: Material) -> Split:
+    """Half of what the closed form takes for speech, and half of what `two_shapes` does."""
+    one, other = ours()(material), two_shapes(False)(material)
+    return replace(one, spoken={label: (one.spoken[label] + other.spoken[label]) / 2 for label in one.spoken})
+
+
 def _two_of(expression: Group, label: str, field: closed._Field) -> tuple[Array, Array]:
     """The expression (P,) of a label and its speech (P,), from how its takes differ."""
     means = np.stack([closed._weighted_mean(t) for t, name in zip(expression.takes, expression.names) if name == label])
@@ -283,7 +289,8 @@ WAYS: dict[str, Way] = {
     "talk known, expressions by the closed form": known("slow"),
     "expressions known, talk by the closed form": known("spoken"),
     "each label one expression and one way of speaking": two_shapes(False),
-    "the same, both shapes known": two_shapes(True),
+    "the mean of that and the default": both_maps,
+    "both shapes of each label known": two_shapes(True),
     **{f"reach of the local prior {mm:g} mm": ours(SplitConfig(length=mm)) for mm in (3, 4, 6, 8, 12)},
     **{f"trust in the local prior {t:g}": ours(SplitConfig(trust=t)) for t in (0.02, 0.2)},
     **{f"share of cleanest takes {q:g}": ours(CLEANEST=q) for q in (0.02, 0.1)},

@@ -30,7 +30,17 @@ def commands() -> list[list[str]]:
 
 
 # what the user has to have: see test_runs.py
-ELSEWHERE = {"downloads/VOCASET", "downloads/Florence4D", "vocaset", "florence4d", "ict", "scan.ply"}
+ELSEWHERE = {
+    "downloads/VOCASET",
+    "downloads/Florence4D",
+    "vocaset",
+    "florence4d",
+    "ict",
+    "scan.ply",
+    "flame2023.pkl",
+    "flame_run",
+    "emote.pkl",
+}
 SLOW = ("prepare", "train", "assemble", "evaluate", "benchmark")
 
 
