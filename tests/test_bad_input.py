@@ -190,7 +190,7 @@ def test_a_full_disk_is_a_line_too(place, tiny_folder, tmp_path, capsys, monkeyp
     def full(*_, **__):
         raise OSError(28, "No space left on device", "t.npz")
 
-    monkeypatch.setattr("visemo.export.tracks._write_header", full)
+    monkeypatch.setattr("visemo.export.tracks.write_header", full)
     words = ["animate", f"{place}/good.wav", "--model", str(tiny_folder), "-o", f"{tmp_path}/t.npz"]
     assert main(words) == 2
     assert "No space left on device" in capsys.readouterr().err and not list(tmp_path.iterdir())
