@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 from visemo.assets import atomic
 from visemo.face.flame import FlameModel
+from visemo.face.flame_motion import FlameName
 from visemo.types import FlameParams, FloatArray, VisemoError, check_array
 from visemo.units import FPS
 
@@ -72,12 +73,7 @@ class FlameMap:
 
     def check_flame(self, flame: FlameModel) -> None:
         """Raises VisemoError for another FLAME than the map's, of whatever edition: its coefficients mean others."""
-        if flame.hash != self.flame_hash:
-            raise VisemoError(
-                f"{flame.source}: got FLAME {flame.edition} with {flame.basis} expressions ({flame.hash}), expected "
-                f"{self.edition} with {self.basis} expressions ({self.flame_hash}); use the FLAME that the map was "
-                "trained with"
-            )
+        FlameName(self.flame_hash, self.edition, self.basis).check(flame, "the map")
 
     def save(self, path: Path | str) -> None:
         """Write it to a file, or as `FILE` into an existing folder."""
