@@ -3,8 +3,8 @@
 Arrays by name in an npz, float32, all of T frames: `rotation`, `neck_pose`, `jaw_pose`, `translation` (T, 3),
 `eyes_pose` (T, 6), `expr` (T, E), `dynamic_offset` (T, 5143, 3). An avatar's own flame_param.npz is such a file, from
 which `shape` (S,) and `static_offset` (1, 5143, 3) are taken. The viewer leaves out arrays of another type without a
-word, which is why what it must not read (`fps`, `sample_rate`, sound as int16, `meta`) is of other types here. `meta` is
-JSON; under `flame` it says which FLAME the coefficients belong to.
+word, which is why what it must not read (`fps`, `sample_rate`, sound as int16, `meta`) is of other types here. What
+`meta` (JSON) holds under `flame` says which FLAME the coefficients belong to.
 """
 
 from __future__ import annotations
