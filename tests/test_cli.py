@@ -186,7 +186,8 @@ def test_train_flame_map_hands_model_flame_and_recipe_on(tmp_path, tiny_folder, 
     def train(recipe, model, flame, run, **options):
         asked.update(options, recipe=recipe, face=model.face.name, flame=flame, run=run)
         row = {"vertices": 3, "map_mean": 0.25, "map_max": 2.0, "floor_mean": 0.125, "floor_max": 1.0}
-        return {"regions": {"lips": row, "eyes and brows": {"vertices": 0}}}
+        blink = {"name": "eyeBlinkLeft", "map_mean": 0.0625, "map_max": 3.0, "motion_max": 9.0}
+        return {"regions": {"lips": row, "eyes and brows": {"vertices": 0}}, "lively": [blink]}
 
     monkeypatch.setattr(recipes, "train_flame_map", train)
     np.savez(tmp_path / "flame2023_Open.npz", **random_arrays())
@@ -200,6 +201,7 @@ def test_train_flame_map_hands_model_flame_and_recipe_on(tmp_path, tiny_folder, 
     assert (asked["flame"].n_expr, asked["flame"].basis, asked["flame"].edition) == (7, "smiles shapes", "2023 Open")
     said = capsys.readouterr().out
     assert "lips            0.250 mm, largest 2.00  (FLAME's own best 0.125, 1.00)" in said
+    assert "eyeBlinkLeft    0.062 mm, largest 3.00 of 9.00" in said
     assert f"{tmp_path}/run: L_G to FLAME 2023 Open with smiles shapes expressions" in said
 
 
