@@ -1,17 +1,26 @@
 """What users get wrong: one clear line, exit code 2, no traceback, nothing half-written."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from tiny import tone
+import peer_files as peer
+from face.flame_models import random_arrays
+from tiny import K_A, K_E, tone
+from toy_avatar import flame_avatar_in
 from visemo.cli.entry import main
+from visemo.export.flame_track import write_flame_motion
+from visemo.export.tracks import read_take
+from visemo.face.flame import read_flame
 from visemo.face.library import save_face
 from visemo.geometry.mesh import write_mesh
 from visemo.media import save_wav
+from visemo.models.checkpoint import model_hash
+from visemo.models.flame_map import FlameMap
 from visemo.types import Mesh
 
 
@@ -55,7 +64,29 @@ def place(tmp_path_factory, tiny_folder, tiny_face) -> Path:
     (folder / "cut.npz").write_bytes((folder / "take.npz").read_bytes()[:5000])
     (folder / "text.npz").write_text("hello")
     np.savez(folder / "array.npz", a=np.zeros(3))
+    put_flame(folder, model_hash(tiny_folder))
     return folder
+
+
+def put_flame(folder: Path, model: str) -> None:
+    """Two FLAMEs, maps to both and one of another model, motions on the first, and an avatar."""
+    np.savez(folder / "flame.npz", **random_arrays())
+    np.savez(folder / "flame_b.npz", **random_arrays() | {"v_template": 1.01 * random_arrays()["v_template"]})
+    flame = read_flame(folder / "flame.npz")
+    known = FlameMap(np.zeros((5, K_A + K_E), np.float32), model, flame.hash, flame.edition, flame.basis, "tiny")
+    known.save(folder / "known.map")
+    replace(known, flame_hash=read_flame(folder / "flame_b.npz").hash).save(folder / "b.map")
+    replace(known, model_hash="feed", model="somebody's").save(folder / "stranger.map")
+    clip = read_take(folder / "take.npz")
+    write_flame_motion(clip, folder / "take.flame.npz", flame_map=known)
+    (folder / "clips").mkdir()
+    still = (np.zeros((3, 50)), np.zeros((3, 3)), np.zeros(100))
+    for place, first in ((folder / "clips" / "a.npz", 0), (folder / "clips" / "b.npz", 0), (folder / "wide.npz", 1)):
+        peer.write_diffposetalk(place, np.full((3, 50), first), *still[1:])
+    peer.write_flat(folder / "mesh.npy", peer.talking(30))
+    flame_avatar_in(folder)
+    (folder / "alone").mkdir()
+    shutil.copy(folder / "point_cloud.ply", folder / "alone")
 
 
 ANIMATE = "animate {place}/good.wav --model {model} -o {out}/t.npz "
@@ -64,6 +95,12 @@ EDIT = "edit {place}/take.npz --model {model} -o {out}/t.npz "
 OTHER = EDIT.replace("{model}", "{place}/other")
 TRAIN = "train fusion --data {place} -o {out}/run "
 FLAME_MAP = "train flame-map --model {model} --flame {place}/none.pkl -o {out}/run "
+
+TAKE_UP = "edit {place}/%s --model {model} -o {out}/t.npz "
+FLAME = "--flame {place}/flame.npz "
+UP = FLAME + "--as speech "
+DRAW = "render {place}/%s -o {out}/t.png "
+AVATAR = "--avatar {place}/point_cloud.ply "
 
 CASES = {
     # sounds
@@ -150,6 +187,55 @@ CASES = {
     "flame map elsewhere": (FLAME_MAP + "--face ict", "train flame-map: got --face, expected none"),
     "no such flame": (FLAME_MAP, "none.pkl: no such file, expected one of FLAME's"),
     "a network to flame": (TRAIN + "--flame {place}/none.pkl", "train fusion: got --flame, expected it with flame-map"),
+    # FLAME
+    "flame motion without a map": (ANIMATE + "-o {out}/t.flame.npz", "t.flame.npz: got no --flame-map, expected the"),
+    "edited flame without a map": (EDIT + "-o {out}/t.flame.npz", "t.flame.npz: got no --flame-map, expected the"),
+    "no such map": (ANIMATE + "--flame-map {place}/none", "none: no such file, expected a FLAME map; make one"),
+    "a map that is none": (ANIMATE + "--flame-map {place}/text.npz", "text.npz: got a damaged or foreign file"),
+    "somebody's map": (
+        EDIT.replace("t.npz", "t.flame.npz") + "--flame-map {place}/stranger.map",
+        "expected somebody's",
+    ),
+    "motion of no flame": (TAKE_UP % "take.flame.npz", "edit: got no --flame, expected both --flame FILE and --as"),
+    "part of no flame": (TAKE_UP % "wide.npz" + "--as speech", "edit: got no --flame, expected both"),
+    "shapes of no flame": (TAKE_UP % "wide.npz" + "--expressions {place}/array.npz", "edit: got no --flame, expected"),
+    "motion as nothing": (
+        TAKE_UP % "wide.npz" + FLAME,
+        "edit: got no --as, expected both --flame FILE and --as speech",
+    ),
+    "motion as a song": (TAKE_UP % "wide.npz" + FLAME + "--as song", "invalid choice 'song'"),
+    "no motion": (TAKE_UP % "none.pkl" + UP, "none.pkl: got no such file or folder"),
+    "several motions": (TAKE_UP % "clips" + UP, "clips: got 2 clips, expected one; name its file"),
+    "meshes as a motion": (TAKE_UP % "mesh.npy" + UP, "got FaceFormer or CodeTalker, expected FLAME's parameters"),
+    "a take as a motion": (TAKE_UP % "take.npz" + UP, "got visemo take, expected FLAME's parameters"),
+    "sound as a motion": (TAKE_UP % "good.wav" + UP, "good.wav: got nothing that is known"),
+    "motion of a larger flame": (TAKE_UP % "wide.npz" + UP, "wide.npz: expression: got coefficient 2 in use"),
+    "motion of another flame": (TAKE_UP % "take.flame.npz" + UP.replace("e.npz", "e_b.npz"), "take.flame.npz was made"),
+    "no flame at all": (TAKE_UP % "wide.npz" + UP.replace("flame.npz", "none.pkl"), "none.pkl: no such file"),
+    "drawn without flame": (DRAW % "take.flame.npz" + AVATAR, "render: got no --flame, expected both"),
+    "drawn without avatar": (DRAW % "take.flame.npz" + FLAME, "render: got no --avatar, expected both"),
+    "take drawn without a map": (
+        DRAW % "take.npz" + FLAME + AVATAR,
+        "take.npz: got a take and no --flame-map, expected",
+    ),
+    "drawn by another's map": (
+        DRAW % "take.npz" + FLAME + AVATAR + "--flame-map {place}/stranger.map",
+        "FLAME map: got weights of model",
+    ),
+    "drawn on a flame of no map": (
+        DRAW % "take.npz" + FLAME + AVATAR + "--flame-map {place}/b.map",
+        "use the FLAME that the map was made with",
+    ),
+    "drawn on another flame": (
+        DRAW % "take.flame.npz" + "--flame {place}/flame_b.npz " + AVATAR,
+        "flame_b.npz: got FLAME unknown with FLAME expressions",
+    ),
+    "avatar of nobody": (
+        DRAW % "take.flame.npz" + FLAME + "--avatar {place}/alone/point_cloud.ply",
+        "no flame_param.npz",
+    ),
+    "no motion to draw": (DRAW % "none.flame.npz" + FLAME + AVATAR, "none.flame.npz: got no such file"),
+    "flame with a face": (DRAW % "take.flame.npz" + FLAME + AVATAR + "--face ict", "render: got --face, expected none"),
     "store in use": ("prepare planted --tiny -o {place}", "bad"),
     "no store folder": ("prepare planted --tiny -o {out}/none/store", "got no folder"),
     "captures of nothing": ("prepare captures -o {out}/store", "got SRC None, expected a folder of captures"),
@@ -190,7 +276,7 @@ def test_a_full_disk_is_a_line_too(place, tiny_folder, tmp_path, capsys, monkeyp
     def full(*_, **__):
         raise OSError(28, "No space left on device", "t.npz")
 
-    monkeypatch.setattr("visemo.export.tracks._write_header", full)
+    monkeypatch.setattr("visemo.export.tracks.write_header", full)
     words = ["animate", f"{place}/good.wav", "--model", str(tiny_folder), "-o", f"{tmp_path}/t.npz"]
     assert main(words) == 2
     assert "No space left on device" in capsys.readouterr().err and not list(tmp_path.iterdir())

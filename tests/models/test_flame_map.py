@@ -28,6 +28,18 @@ def test_params_are_the_product_row_by_row(known):
         np.testing.assert_allclose(params.jaw_pose[t], whole[2:], atol=1e-5)
 
 
+def test_curves_that_it_knows_are_added(known):
+    lively = np.random.default_rng(6).standard_normal((5, 2)).astype(np.float32)
+    blinking = replace(known, lively_names=("eyeBlinkLeft", "eyeBlinkRight"), lively=lively)
+    weights = np.random.default_rng(4).standard_normal((3, 7)).astype(np.float32)
+    right = np.array([0, 0.5, 1], np.float32)
+    params = blinking.params(weights, curves={"eyeBlinkRight": right, "eyeLookUpLeft": 9 * right})
+    without = known.params(weights, curves={"eyeBlinkRight": right})
+    for t, w in enumerate(right):
+        np.testing.assert_allclose(params.expression[t] - without.expression[t], w * lively[:2, 1], atol=1e-6)
+        np.testing.assert_allclose(params.jaw_pose[t] - without.jaw_pose[t], w * lively[2:, 1], atol=1e-6)
+
+
 def test_rest_is_rest(known):
     params = known.params(np.zeros((2, 7), np.float32))
     assert not params.expression.any() and not params.jaw_pose.any()
@@ -40,6 +52,11 @@ def test_it_comes_back_as_it_was_written(known, tmp_path, name):
     np.testing.assert_array_equal(again.matrix, known.matrix)
     assert replace(again, matrix=known.matrix).__dict__ == known.__dict__
     assert (tmp_path / (name or FILE)).is_file()
+    blinking = replace(known, lively_names=("a", "b"), lively=np.float32(np.arange(10).reshape(5, 2)))
+    blinking.save(tmp_path / name)
+    again = FlameMap.load(tmp_path / name)
+    np.testing.assert_array_equal(again.lively, blinking.lively)
+    assert again.lively_names == ("a", "b")
 
 
 def test_the_same_map_is_the_same_bytes(known, tmp_path):
@@ -77,6 +94,13 @@ def test_weights_of_another_width_are_refused(known):
 def test_a_matrix_that_is_none_is_refused(known, matrix):
     with pytest.raises(VisemoError, match="FLAME map: got"):
         replace(known, matrix=matrix)
+
+
+def test_blinks_without_their_columns_are_refused(known):
+    with pytest.raises(VisemoError, match="FLAME map: lively: got"):
+        replace(known, lively_names=("a",))
+    with pytest.raises(VisemoError, match=r"FLAME map: lively: got shape \(5, 2\), expected \(5, 1\)"):
+        replace(known, lively_names=("a",), lively=np.zeros((5, 2), np.float32))
 
 
 def test_a_missing_map_says_how_to_make_one(tmp_path):

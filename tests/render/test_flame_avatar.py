@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from face.flame_models import OPEN_PACK, open_model, random_model
-from toy_avatar import some
+from toy_avatar import flame_avatar_in, some
 from toy_face import toy_clip
 from visemo.animation.flame import flame_motion_of
-from visemo.avatar.gaussians import write_gaussians
 from visemo.export.flame_track import flame_size, write_flame_motion
 from visemo.face.flame_layer import FlameLayer
 from visemo.face.flame_motion import read_flame_motion
@@ -28,20 +27,6 @@ def known_map(rows: int = 5) -> FlameMap:
     return FlameMap(matrix, "0123", random_model().hash, "unknown", "FLAME", "toy")
 
 
-def avatar_in(folder: Path, triangles: int = 10144) -> Path:
-    write_gaussians(folder / "point_cloud.ply", some(40, triangles=triangles))
-    still = {"rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "translation": 3, "expr": 100}
-    rng = np.random.default_rng(4)
-    offset = rng.normal(0, 0.001, (1, 5143, 3)).astype(np.float32)
-    shape = np.zeros(300, np.float32)
-    shape[:3] = [1, -1, 0.5]
-    np.savez(
-        folder / "flame_param.npz", shape=shape, static_offset=offset,
-        **{name: np.zeros((1, width), np.float32) for name, width in still.items()},
-    )  # fmt: skip
-    return folder / "point_cloud.ply"
-
-
 def test_the_shared_avatar_lies_where_its_source_says(shared_data: Path) -> None:
     source = np.load(shared_data / "gaussian_avatar" / "lam_p2-1.npz")
     shown = FlameAvatarRenderer(shared_data / SHARED / "point_cloud.ply", open_model(shared_data), 32)
@@ -53,7 +38,7 @@ def test_the_shared_avatar_lies_where_its_source_says(shared_data: Path) -> None
 
 def test_a_written_take_is_posed_as_a_viewer_poses_it(tmp_path: Path) -> None:
     clip, flame_map = toy_clip(7, fps=24, life=True), known_map()
-    path, ply = tmp_path / "take.flame.npz", avatar_in(tmp_path)
+    path, ply = tmp_path / "take.flame.npz", flame_avatar_in(tmp_path)
     write_flame_motion(clip, path, flame_map=flame_map)
 
     # a reader of its own: arrays that are not float32 are dropped, then these keys are asked for
@@ -102,6 +87,17 @@ def test_looks_turn_the_eyes_and_the_head_the_neck() -> None:
     np.testing.assert_allclose(motion.neck_pose[:, 1], 0.1 * np.sin(2 * np.arange(5) / 30), atol=1e-5)
 
 
+def test_blinks_are_what_the_map_makes_of_them() -> None:
+    clip, columns = toy_clip(5, life=True), np.float32([[1, 2, 0.1, 0, 0.3]]).T
+    still = flame_motion_of(clip, known_map())
+    motion = flame_motion_of(clip, replace(known_map(), lively_names=("eyeBlinkLeft",), lively=columns))
+    assert clip.lively_weights is not None
+    blink = clip.lively_weights[:, :1]
+    np.testing.assert_allclose(motion.expr[:, :2] - still.expr[:, :2], blink * [1, 2], atol=1e-6)
+    np.testing.assert_allclose(motion.jaw_pose - still.jaw_pose, blink * [0.1, 0, 0.3], atol=1e-6)
+    np.testing.assert_array_equal(motion.eyes_pose, still.eyes_pose)
+
+
 def test_the_same_take_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_flame_motion(toy_clip(3), tmp_path / f"{name}.flame.npz", flame_map=known_map())
@@ -119,10 +115,10 @@ def test_takes_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_avatars_that_cannot_be_drawn(tmp_path: Path) -> None:
-    ply = avatar_in(tmp_path, 60000)
+    ply = flame_avatar_in(tmp_path, 60000)
     with pytest.raises(VisemoError, match="10143, the triangles of FLAME with teeth"):
         FlameAvatarRenderer(ply, random_model(), 32)
-    ply = avatar_in(tmp_path)
+    ply = flame_avatar_in(tmp_path)
     np.savez(tmp_path / "flame_param.npz", **dict(np.load(tmp_path / "flame_param.npz")) | {"shape": np.ones(9, "f4")})
     with pytest.raises(VisemoError, match="shape: got coefficient 3 in use, expected none beyond the 3"):
         FlameAvatarRenderer(ply, random_model(), 32)

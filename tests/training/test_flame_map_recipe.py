@@ -12,11 +12,13 @@ from face.flame_models import random_model
 from flame_ground import made_up_ground
 from tiny import K_A, K_E
 from toy_corpus import make_toy_store
+from visemo.animation.lively import LIVELY_NAMES
 from visemo.face.flame_layer import FlameLayer
 from visemo.face.flame_on_face import FlameOnFace
 from visemo.geometry.regions import vertex_weights
 from visemo.models.flame_map import FlameMap
 from visemo.training.flame_fit import JAW_UNIT, Cost, FlameFit
+from visemo.training.flame_map import LIDS, _blinks
 from visemo.training.recipes import FlameMapRecipe, train_flame_map
 from visemo.types import FloatArray, VisemoError
 from visemo.units import MM_PER_M
@@ -126,8 +128,31 @@ def test_a_run_finds_what_was_planted_and_says_so(tiny_model, ground, tmp_path):
     assert json.loads((tmp_path / "run" / "report.json").read_text()) == report
     table = (tmp_path / "run" / "report.md").read_text()
     assert "| lips |" in table and f"| expression {K_E - 1} |" in table and "worst frame" in table
+    assert known.lively_names == LIDS and "| eyeBlinkLeft |" in table
     assert len(report["blendshapes"]) == K_A + K_E and max(row["map"] for row in report["blendshapes"]) < 0.01
     assert report["held_out"] == 15 and report["frames"] == 60 + 2 * (K_A + K_E)
+
+
+def test_planted_blinks_come_back_and_their_residual_is_told(tiny_face, ground):
+    planted = some_params(2, jaw=0.1, seed=4)
+    shapes = tiny_face.shapes.copy()
+    rows = [tiny_face.shape_names.index(name) for name in LIDS]
+    shapes[rows] = on_face(ground, planted)
+    face = replace(tiny_face, shapes=shapes)
+    report, columns = _blinks(random_model(), ground, face, FlameMapRecipe(steps=40, cost=FREE), torch.device("cpu"))
+    np.testing.assert_allclose(columns.T, planted, atol=2e-3)
+    assert [row["name"] for row in report] == list(LIDS)
+    moved = MM_PER_M * np.linalg.norm(shapes[rows][:, ground.on], axis=2)
+    for row, field in zip(report, moved):
+        assert row["motion_mean"] == pytest.approx(field.mean(), rel=1e-4)
+        assert row["motion_max"] == pytest.approx(field.max(), rel=1e-4)
+        assert row["map_mean"] < 0.01 and row["map_max"] < 0.05
+    bare = replace(tiny_face, shape_names=(), shapes=None)
+    assert _blinks(random_model(), ground, bare, SMALL, torch.device("cpu")) == ([], None)
+
+
+def test_blinks_are_all_that_life_moves_beside_the_eyes():
+    assert set(LIDS) == {name for name in LIVELY_NAMES if not name.startswith("eyeLook")}
 
 
 def test_a_run_on_stores_is_beside_flames_best(tiny_face, tiny_model, ground, tmp_path):

@@ -103,8 +103,10 @@ class Edit(Verb):
     def opened(self) -> tuple[Animation, Face | None]:
         """The take, or the curves or the motion as one, and its face."""
         from visemo.export.tracks import read_take
+        from visemo.face.flame_motion import holds_motion
 
-        if self.flame is not None or self.part is not None or self.expressions is not None:
+        given = (self.flame, self.part, self.expressions)
+        if holds_motion(self.take) or any(option is not None for option in given):
             if self.flame is None or self.part is None:
                 lacks = "--flame" if self.flame is None else "--as"
                 raise VisemoError(f"edit: got no {lacks}, expected both --flame FILE and --as speech or expression")
@@ -171,6 +173,8 @@ class Render(Verb):
             options["orbit"] = self.orbit
         given = (self.flame, self.flame_map, self.expressions)
         if holds_motion(self.take) or any(option is not None for option in given):
+            if self.face is not None:
+                raise VisemoError("render: got --face, expected none with --flame; the avatar has a head of its own")
             drawn_on_flame(self.take, self.out, *given, **options)
         else:
             write(read_take(self.take), self.out, face=face_named(self.face), **options)

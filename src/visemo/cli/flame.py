@@ -102,14 +102,18 @@ def drawn_on_flame(
 
 
 def _motion(path: Path, run: Path | None, flame: FlameModel) -> FlameMotion:
-    """The motion that the file holds, or the take that it holds through the map."""
+    """The motion that the file holds, or the take that it holds through the map. Raises VisemoError where either
+    belongs to another FLAME."""
     from visemo.animation.flame import flame_motion_of
     from visemo.export.tracks import read_take
     from visemo.face.flame_motion import holds_motion, read_flame_motion
     from visemo.models.flame_map import FlameMap
 
     if holds_motion(path):
-        return read_flame_motion(path)
+        motion = read_flame_motion(path)
+        if motion.flame is not None:
+            motion.flame.check(flame, str(path))
+        return motion
     clip = read_take(path)
     if run is None:
         raise VisemoError(f"{path}: got a take and no --flame-map, {_EXPECTED_MAP}")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from tyro.conf import OmitArgPrefixes, Positional, Suppress, UseAppendAction, arg
 
 from visemo.cli.animate import Device
+from visemo.cli.flame import flame_named
 from visemo.cli.verb import Verb, say
 from visemo.types import VisemoError
 
@@ -77,8 +78,6 @@ class Train(Verb):
         return self._flame_map() if self.part == "flame-map" else self._network()
 
     def _flame_map(self) -> int:
-        from visemo.face.flame import read_flame
-        from visemo.face.flame_expressions import with_expressions
         from visemo.models.checkpoint import load_model
         from visemo.training.recipes import FlameMapRecipe, train_flame_map
 
@@ -91,12 +90,13 @@ class Train(Verb):
             got = "--resume" if self.resume else "--face"
             raise VisemoError(f"train flame-map: got {got}, expected none: it takes minutes, on the model's own face")
         recipe = with_settings(getattr(FlameMapRecipe, self.preset)(), self._given())
-        flame = read_flame(self.flame)
-        flame = flame if self.expressions is None else with_expressions(flame, self.expressions)
+        flame = flame_named(self.flame, self.expressions)
         report = train_flame_map(recipe, load_model(self.model), flame, self.out, data=self.data, device=self.device)
         for region, row in report["regions"].items():
             say(f"{region:<15} {row.get('map_mean', 0):.3f} mm, largest {row.get('map_max', 0):.2f}", end="")
             say(f"  (FLAME's own best {row.get('floor_mean', 0):.3f}, {row.get('floor_max', 0):.2f})")
+        for row in report["lively"]:
+            say(f"{row['name']:<15} {row['map_mean']:.3f} mm, largest {row['map_max']:.2f} of {row['motion_max']:.2f}")
         say(f"{self.out}: L_G to FLAME {flame.edition} with {flame.basis} expressions, and report.md")
         return 0
 

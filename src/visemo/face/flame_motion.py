@@ -3,20 +3,23 @@
 Arrays by name in an npz, float32, all of T frames: `rotation`, `neck_pose`, `jaw_pose`, `translation` (T, 3),
 `eyes_pose` (T, 6), `expr` (T, E), `dynamic_offset` (T, 5143, 3). An avatar's own flame_param.npz is such a file, from
 which `shape` (S,) and `static_offset` (1, 5143, 3) are taken. The viewer leaves out arrays of another type without a
-word, which is why what it must not read (`fps`, `sample_rate`, sound as int16, `meta`) is of other types here.
+word, which is why what it must not read (`fps`, `sample_rate`, sound as int16, `meta`) is of other types here. What
+`meta` (JSON) holds under `flame` says which FLAME the coefficients belong to.
 """
 
 from __future__ import annotations
 
+import json
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from visemo.face.flame import FlameModel
 from visemo.face.flame_teeth import FlameWithTeeth
 from visemo.types import FloatArray, VisemoError, Waveform, check_array
 
@@ -26,6 +29,22 @@ VIEWER_FPS = 25.0  # at which the viewer plays what does not say
 POSES = {"rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6, "translation": 3}
 NEEDED = (*POSES, "expr")
 VIEWED = (*NEEDED, "dynamic_offset")
+
+
+class FlameName(NamedTuple):
+    """Which FLAME coefficients belong to: editions have different components, and others can stand in for them."""
+
+    hash: str  # FlameModel.hash
+    edition: str
+    basis: str
+
+    def check(self, flame: FlameModel, what: str) -> None:
+        """Raises VisemoError for another FLAME, of whatever edition; `what` was made with this one."""
+        if flame.hash != self.hash:
+            raise VisemoError(
+                f"{flame.source}: got FLAME {flame.edition} with {flame.basis} expressions ({flame.hash}), expected "
+                f"{self.edition} with {self.basis} expressions ({self.hash}); use the FLAME that {what} was made with"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +65,7 @@ class FlameMotion:
     shape: FloatArray | None = None  # (S,)
     static_offset: FloatArray | None = None  # (5143, 3) m
     sound: Waveform | None = None
+    flame: FlameName | None = None  # where the file says
 
     def __post_init__(self) -> None:
         lengths = {name: np.shape(getattr(self, name))[:1] for name in NEEDED}
@@ -129,7 +149,16 @@ def flame_motion(arrays: Mapping[str, np.ndarray]) -> FlameMotion:
         parts["static_offset"] = _padded(arrays["static_offset"])
     if "audio" in arrays and "sample_rate" in arrays:
         parts["sound"] = Waveform((arrays["audio"] / 32767).astype(np.float32), int(arrays["sample_rate"]))
-    return FlameMotion(**parts, fps=float(arrays.get("fps", VIEWER_FPS)))
+    return FlameMotion(**parts, fps=float(arrays.get("fps", VIEWER_FPS)), flame=_flame_name(arrays))
+
+
+def _flame_name(arrays: Mapping[str, np.ndarray]) -> FlameName | None:
+    """Which FLAME `meta` names; None without it, and for a `meta` that is somebody else's."""
+    try:
+        about = json.loads(str(arrays["meta"]))["flame"]
+        return FlameName(*(str(about[name]) for name in ("flame_hash", "edition", "basis")))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _padded(offset: np.ndarray) -> FloatArray:

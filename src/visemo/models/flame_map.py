@@ -7,6 +7,7 @@ which model it belongs to, and is refused with any other.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from safetensors.numpy import save_file
 
 from visemo.assets import atomic
 from visemo.face.flame import FlameModel
+from visemo.face.flame_motion import FlameName
 from visemo.types import FlameParams, FloatArray, VisemoError, check_array
 from visemo.units import FPS
 
 FILE = "flame_map.safetensors"  # in the folder of its run
 SCHEMA = "visemo.flame_map/1"
+ARRAYS = ("matrix", "lively")  # in the file, the latter where there is one
 JAW = 3  # the last rows of the matrix: axis-angle of the jaw
 
 
@@ -41,9 +44,13 @@ class FlameMap:
     licence: str = ""  # of the FLAME that it was fitted with
     residual_mm: float = 0.0  # mean distance on the model's face between its motion and FLAME's, held-out frames
     floor_mm: float = 0.0  # the same of FLAME's own best fit to each frame
+    lively_names: tuple[str, ...] = ()  # shapes that a lively track moves beside the eyes: blinks
+    lively: FloatArray | None = None  # (n + 3, L): the same rows for each of these at weight 1
 
     def __post_init__(self) -> None:
         check_array("FLAME map", self.matrix, (None, None), np.float32)
+        if self.lively is not None or self.lively_names:
+            check_array("FLAME map: lively", self.lively, (len(self.matrix), len(self.lively_names)), np.float32)
         if len(self.matrix) < JAW:
             raise VisemoError(f"FLAME map: got {len(self.matrix)} rows, expected those of expression and {JAW} of jaw")
 
@@ -52,13 +59,19 @@ class FlameMap:
         """n, how many coefficients of expression it gives."""
         return len(self.matrix) - JAW
 
-    def params(self, weights: FloatArray, fps: float = FPS) -> FlameParams:
-        """FLAME's expression (T, n) and jaw pose (T, 3) of weights (T, K), speech first.
+    def params(
+        self, weights: FloatArray, fps: float = FPS, curves: Mapping[str, FloatArray] | None = None
+    ) -> FlameParams:
+        """FLAME's expression (T, n) and jaw pose (T, 3) of weights (T, K), speech first, and of a lively track's curves
+        (T,) by name, of which those that the map knows are added.
 
         Raises VisemoError for weights of another width.
         """
         check_array("weights", weights, (None, self.matrix.shape[1]), np.float32)
         both = weights @ self.matrix.T
+        for row, name in enumerate(self.lively_names):
+            if curves is not None and self.lively is not None and name in curves:
+                both += np.outer(curves[name], self.lively[:, row])
         expression, jaw = (np.ascontiguousarray(part) for part in np.split(both, [self.components], axis=1))
         return FlameParams(expression, jaw, fps)
 
@@ -72,19 +85,15 @@ class FlameMap:
 
     def check_flame(self, flame: FlameModel) -> None:
         """Raises VisemoError for another FLAME than the map's, of whatever edition: its coefficients mean others."""
-        if flame.hash != self.flame_hash:
-            raise VisemoError(
-                f"{flame.source}: got FLAME {flame.edition} with {flame.basis} expressions ({flame.hash}), expected "
-                f"{self.edition} with {self.basis} expressions ({self.flame_hash}); use the FLAME that the map was "
-                "trained with"
-            )
+        FlameName(self.flame_hash, self.edition, self.basis).check(flame, "the map")
 
     def save(self, path: Path | str) -> None:
         """Write it to a file, or as `FILE` into an existing folder."""
-        about = {name: value for name, value in asdict(self).items() if name != "matrix"}
+        about = {name: value for name, value in asdict(self).items() if name not in ARRAYS}
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
         with atomic(_file(path)) as temporary:
-            matrix = np.ascontiguousarray(self.matrix)
-            save_file({"matrix": matrix}, temporary, {"about": json.dumps({"schema": SCHEMA, **about})})
+            save_file(arrays, temporary, {"about": json.dumps({"schema": SCHEMA, **about})})
 
     @classmethod
     def load(cls, path: Path | str) -> FlameMap:
@@ -102,9 +111,10 @@ class FlameMap:
             with safe_open(path, "np") as file:
                 about = json.loads((file.metadata() or {}).get("about", "{}"))
                 schema = about.pop("schema", "none")
-                if schema != SCHEMA or list(file.keys()) != ["matrix"]:
+                if schema != SCHEMA or not {"matrix"} <= set(file.keys()) <= set(ARRAYS):
                     raise VisemoError(f"{path}: got schema {schema}, expected {SCHEMA}; name a FLAME map")
-                return cls(file.get_tensor("matrix"), **about)
+                about["lively_names"] = tuple(about.get("lively_names", ()))
+                return cls(**{name: file.get_tensor(name) for name in file.keys()}, **about)
         except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
             if isinstance(error, VisemoError) and str(error).startswith(str(path)):
                 raise

@@ -21,10 +21,11 @@ from visemo.training.corpus import Corpus
 from visemo.training.flame_fit import Cost, FlameFit
 from visemo.training.flame_frames import Frames, frames_of_model, frames_of_stores
 from visemo.training.loop import choose_device, open_run
-from visemo.types import VisemoError
+from visemo.types import FloatArray, VisemoError
 
 REPORT, TABLE = "report.json", "report.md"
 WORST = 5  # frames that a report names
+LIDS = ("eyeBlinkLeft", "eyeBlinkRight")  # what a lively track moves on the skin; looks turn FLAME's eyes
 REGIONS = ("lips", "mouth", "eyes and brows", "rest")
 
 
@@ -85,7 +86,7 @@ def train_flame_map(
     Returns
     -------
     The report. Per region the mean and the largest distance over held-out frames, of the map and of FLAME's own best
-    fit to each frame; per blendshape alone at weight 1; and the worst frames.
+    fit to each frame; per blendshape alone at weight 1; per blink; and the worst frames.
 
     Raises
     ------
@@ -113,10 +114,11 @@ def train_flame_map(
     matrix = fit.fit_map(torch.from_numpy(fitted.weights).to(chosen), recipe.steps)
     report = {**facts, "registration_mm": ground.distance_mm, "data": sources, "frames": len(fitted.weights)}
     report |= _measured(fit, model, matrix, held, recipe.steps)
+    report["lively"], lively = _blinks(flame, ground, model.face, recipe, chosen)
     whole = report["regions"]["all"]
     FlameMap(
         matrix.cpu().numpy(), model.hash, flame.hash, flame.edition, flame.basis, model.name, flame.licence,
-        whole["map_mean"], whole["floor_mean"],
+        whole["map_mean"], whole["floor_mean"], tuple(row["name"] for row in report["lively"]), lively,
     ).save(run)  # fmt: skip
     for name, text in ((REPORT, json.dumps(report, indent=1) + "\n"), (TABLE, report_table(report))):
         with atomic(run / name) as temporary:
@@ -162,6 +164,27 @@ def _measured(fit: FlameFit, model: Model, matrix: torch.Tensor, held: Frames, s
     }
 
 
+def _blinks(
+    flame: FlameModel, ground: FlameOnFace, face: Face, recipe: FlameMapRecipe, device: torch.device
+) -> tuple[list[dict[str, Any]], FloatArray | None]:
+    """FLAME's best fit to each blink that the face has: its errors, mm, and the fits as columns (n + 3, L)."""
+    names = [name for name in LIDS if name in face.shape_names]
+    if not names:
+        return [], None
+    shapes = np.stack([face.shape(name) for name in names])
+    fit = FlameFit(flame, ground, face, shapes, cost=recipe.cost, device=device)
+    alone = torch.eye(len(names), device=device)
+    params = fit.fit_frames(alone, recipe.steps)
+    (off, _), *_ = fit.errors(params, alone)
+    moved = fit.wanted(alone).norm(dim=2)[:, : len(fit.vertices)]
+    rows = [
+        {"name": name, "motion_mean": float(m.mean()), "map_mean": float(o.mean()),
+         "motion_max": float(m.max()), "map_max": float(o.max())}
+        for name, m, o in zip(names, moved, off)
+    ]  # fmt: skip
+    return rows, np.ascontiguousarray(params.T.cpu().numpy())
+
+
 def _regions(face: Face, vertices: np.ndarray) -> dict[str, np.ndarray]:
     """Places in `vertices` of what a report tells apart; `rest` is none of the others, the mouth has the lips."""
     named = {name: np.isin(vertices, face.regions.get(name, ())) for name in ("lips", "mouth", "eyes", "brows")}
@@ -196,4 +219,7 @@ def report_table(report: dict[str, Any]) -> str:
     ):
         lines += [f"\n| {title} | motion | map | floor |", "|---|---|---|---|"]
         lines += [f"| {row[key]} | {row['motion']:.3f} | {row['map']:.3f} | {row['floor']:.3f} |" for row in rows]
+    lines += ["\n| blink, alone at 1 | motion, mean | map, mean | motion, max | map, max |", "|---|---|---|---|---|"]
+    columns = ("motion_mean", "map_mean", "motion_max", "map_max")
+    lines += [f"| {row['name']} | {' | '.join(f'{row[c]:.3f}' for c in columns)} |" for row in report["lively"]]
     return "\n".join(lines) + "\n"

@@ -177,9 +177,12 @@ def test_parameters(tmp_path):
     assert "got no tensor" in refusal(path)
     torch.save(torch.zeros(3, 60), path)
     assert "got a tensor (3, 60), expected ARTalk's motions, (T, 106)" in refusal(path)
-    wide = peer.write_diffposetalk(tmp_path / "wide.npz", np.zeros((3, 50)), np.zeros((3, 3)), np.zeros(100))
-    line = refusal(wide, Bodies(random_model()))  # it has 3 and 2 components
-    assert line.startswith(f"{wide}: ") and "100" in line
+    for what, available in (("expression", 2), ("shape", 3)):  # of the model
+        parts = {"expression": np.zeros((3, 50)), "shape": np.zeros(100)}
+        parts[what][..., available] = 1
+        wide = peer.write_diffposetalk(tmp_path / "wide.npz", parts["expression"], np.zeros((3, 3)), parts["shape"])
+        line = refusal(wide, Bodies(random_model()))
+        assert line.startswith(f"{wide}: {what}: got coefficient {available} in use, expected none beyond the")
 
 
 def test_curves(tmp_path, tiny_face):

@@ -12,6 +12,7 @@ import numpy as np
 from visemo.face.arkit import ARKIT_NAMES
 from visemo.face.face import Face
 from visemo.face.flame import FlameModel
+from visemo.face.flame_motion import used_components
 from visemo.types import FloatArray, IntArray, VisemoError, Waveform, check_array, check_indices
 
 BLOCK = 128  # frames of FLAME at once
@@ -72,7 +73,8 @@ class Bodies:
         Parameters
         ----------
         expression, jaw : (T, E) coefficients and (T, 3) axis-angle, rad
-        shape : (S,) or, the same in every row, (T, S); the mean head when absent
+        shape : (S,) or, the same in every row, (T, S); the mean head when absent. Zeros of both beyond the components
+            that FLAME has are left out
 
         Raises
         ------
@@ -86,9 +88,11 @@ class Bodies:
                 f"{what}: got FLAME parameters, expected the model they belong to as well; add --flame FILE, such as "
                 "flame2020's generic_model.pkl"
             )
-        one = np.zeros(0) if shape is None else np.asarray(shape).reshape(-1, np.shape(shape)[-1])[0]
-        person = torch.from_numpy(one.astype(np.float32))[None]
-        moves = [torch.from_numpy(np.ascontiguousarray(part, np.float32)) for part in (expression, jaw)]
+        flame = self.flame
+        one = np.zeros((1, 0)) if shape is None else np.asarray(shape).reshape(-1, np.shape(shape)[-1])[:1]
+        one = used_components(f"{what}: shape", one, flame.n_shape, flame.source)
+        expression = used_components(f"{what}: expression", expression, flame.n_expr, flame.source)
+        person, *moves = (torch.from_numpy(np.asarray(part, np.float32)) for part in (one, expression, jaw))
         try:
             with torch.no_grad():
                 rest = self._layer(shape=person)[0]

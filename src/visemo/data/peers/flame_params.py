@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from visemo.data.peers.clip import Bodies, Clip
-from visemo.face.flame_motion import flame_motion, used_components
+from visemo.face.flame_motion import flame_motion
 from visemo.types import FloatArray, VisemoError
 
 STRAIGHT = "head and neck straight, FLAME of --flame"
@@ -60,18 +60,15 @@ def read_flame_table(path: Path, table: Mapping[str, Any], bodies: Bodies) -> Cl
 
 def read_motion(path: Path, arrays: Mapping[str, np.ndarray], bodies: Bodies) -> Clip:
     """The arrays of a motion that GaussianAvatars plays, ours or a tracker's. Raises VisemoError for arrays that the
-    viewer would not take, and as `Bodies.posed`."""
+    viewer would not take, a motion of another FLAME, and as `Bodies.posed`."""
     try:
         motion = flame_motion(arrays)
     except VisemoError as error:
         raise VisemoError(f"{path}: {error}") from error
-    expression, shape = motion.expr, motion.shape
-    if bodies.flame is not None:
-        flame = bodies.flame
-        expression = used_components(f"{path}: expr", expression, flame.n_expr, flame.source)
-        if shape is not None:
-            shape = used_components(f"{path}: shape", shape[None], flame.n_shape, flame.source)
-    clip = _clip(path, "FLAME motion", motion.fps, bodies, bodies.posed(str(path), expression, motion.jaw_pose, shape))
+    if motion.flame is not None and bodies.flame is not None:
+        motion.flame.check(bodies.flame, str(path))
+    posed = bodies.posed(str(path), motion.expr, motion.jaw_pose, motion.shape)
+    clip = _clip(path, "FLAME motion", motion.fps, bodies, posed)
     return replace(clip, name=path.name.partition(".")[0], sound=motion.sound)
 
 
