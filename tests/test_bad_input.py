@@ -171,6 +171,8 @@ CASES = {
     "render orbit": ("render {place}/take.npz -o {out}/t.png --orbit 90", "expected a film to walk in"),
     "render endless orbit": ("render {place}/take.npz -o {out}/t.mp4 --orbit inf", "orbit: got inf degrees"),
     "render colour": ("render {place}/take.npz -o {out}/t.mp4 --background mauvish", "background: got 'mauvish'"),
+    "avatar fit": ("avatar from-face {place}/tiny_face -o {out}/a --fit -1", "--fit: got -1, expected a number of pic"),
+    "render mesh on cuda": ("render {place}/take.npz -o {out}/t.mp4 --device cuda", "got cuda without --avatar"),
     "render no avatar": ("render {place}/take.npz -o {out}/t.mp4 --avatar {place}/none.ply", "cannot be read"),
     "render size": ("render {place}/take.npz -o {out}/t.mp4 --size 99", "--size: got 99, expected an even number"),
     "no part": ("train", "Missing from visemo train"),

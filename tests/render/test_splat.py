@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import sph_harm_y
 
+from toy_avatar import cloud
 from visemo.avatar.rig import Splats
 from visemo.geometry.rotation import axis_angle_to_matrix, matrix_to_quaternion, quaternion_to_matrix
 from visemo.render import splat
@@ -22,19 +23,6 @@ def flat_color(*colors: tuple[float, float, float]) -> np.ndarray:
     sh = np.zeros((len(colors), 16, 3), np.float32)
     sh[:, 0] = (np.array(colors) - 0.5) / 0.28209479177387814
     return sh
-
-
-def cloud(count: int, seed: int = 0) -> Splats:
-    """Long, flat, faint and solid Gaussians before, around and behind a camera's picture."""
-    rng = np.random.default_rng(seed)
-    turns = rng.normal(size=(count, 4))
-    return Splats(
-        rng.uniform(-0.35, 0.35, (count, 3)).astype(np.float32) * np.float32([1, 1, 4]),
-        np.exp(rng.uniform(np.log(5e-4), np.log(0.05), (count, 3))).astype(np.float32),
-        (turns / np.linalg.norm(turns, axis=1, keepdims=True)).astype(np.float32),
-        rng.uniform(0, 1, count).astype(np.float32),
-        rng.normal(0, 0.2, (count, 16, 3)).astype(np.float32),
-    )
 
 
 def draw_slowly(splats: Splats, camera: Camera, size: tuple[int, int], background: np.ndarray) -> np.ndarray:

@@ -42,7 +42,7 @@ def test_a_run_begins_where_another_ended(run, store, tiny_face):
     assert all(torch.allclose(value, kept[key], rtol=1e-5) for key, value in begun.model.state_dict().items())
     # the basis of an earlier run is its own dual again: the same data have the same coordinates
     for own, again in zip(fresh.targets, begun.targets):
-        assert ((own - again) * fresh.variance.sqrt()).abs().max() < 1e-3  # mm
+        assert ((own - again) * fresh.variance.sqrt()).abs().max() < 5e-3  # mm
     assert torch.allclose(fresh.variance, begun.variance, rtol=1e-3)
 
 

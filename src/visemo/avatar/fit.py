@@ -3,7 +3,8 @@
 Gaussians blur what lies beside them: an avatar whose colours are right on each triangle is a soft picture of its mesh.
 With places and sizes held, a picture is linear in the colours, so the constant terms of their harmonics are found as in
 tomography: draw, spread what is missing back by each Gaussian's shares in the pixels, and again, a picture at a time
-(SART, Andersen and Kak, Ultrasonic Imaging 1984).
+(SART, Andersen and Kak, Ultrasonic Imaging 1984). What a picture corrects is divided by the pixels that the Gaussian
+covers where it was seen best, not in that picture: the last glance from aside would else decide.
 """
 
 from __future__ import annotations
@@ -90,11 +91,13 @@ def fit_colors(
     before = {name: _psnr(studio, gaussians, test) for name, test in tests.items()}
     fitted = replace(gaussians, sh=gaussians.sh.copy())
     constant = harmonics(np.array([0.0, 0.0, 1.0]))[0]
+    covered = np.zeros((len(gaussians), 1))  # pixels, where it is seen best: a glance from aside changes little
     for step in range(steps):
         vertices, camera, wanted = shots[step % len(shots)]
         missing = wanted - studio.draw(fitted, vertices, camera)
         sums = shares(pose(fitted, vertices, studio.start.triangles), camera, missing)
-        fitted.sh[:, 0] += (STEP / constant * sums[:, :3] / (sums[:, 3:] + FEW)).astype(np.float32)
+        covered = np.maximum(covered, sums[:, 3:])
+        fitted.sh[:, 0] += (STEP / constant * sums[:, :3] / (covered + FEW)).astype(np.float32)
         if progress is not None:
             progress((step + 1) / steps)
     after = {name: _psnr(studio, fitted, test) for name, test in tests.items()}

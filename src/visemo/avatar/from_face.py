@@ -51,12 +51,12 @@ def describe(face: Face) -> Description:
     return Description(face.name, face.topology_hash, len(face.triangles), parts, face.licence)
 
 
-def write_avatar(folder: Path, face: Face) -> int:
-    """Write point_cloud.ply and avatar.json of a face; returns the number of Gaussians.
+def write_avatar(folder: Path, face: Face, gaussians: Gaussians | None = None) -> int:
+    """Write point_cloud.ply and avatar.json of a face; returns the number of Gaussians, by default `avatar_from_face`.
 
     Raises VisemoError when the folder is missing.
     """
-    gaussians = avatar_from_face(face)
+    gaussians = gaussians or avatar_from_face(face)
     write_gaussians(folder / CLOUD, gaussians)
     write_description(folder, describe(face))
     return len(gaussians)

@@ -30,21 +30,23 @@ class Avatar(Verb):
 
     def run(self) -> int:
         from visemo.avatar.description import CLOUD
-        from visemo.avatar.from_face import write_avatar
+        from visemo.avatar.from_face import avatar_from_face, write_avatar
         from visemo.face.library import load_face
 
         if self.fit < 0:
             raise VisemoError(f"--fit: got {self.fit}, expected a number of pictures, such as 24, or 0 for no fit")
         face = load_face(self.face)
         folder = make_folder(self.out, parents=True)
-        count = write_avatar(folder, face)
+        gaussians = avatar_from_face(face)
         if self.fit:
             from visemo.avatar.fit import fit_colors
-            from visemo.avatar.gaussians import read_gaussians, write_gaussians
+            from visemo.render.progress import progress_bar
 
-            fitted = fit_colors(read_gaussians(folder / CLOUD), face, self.fit)
-            write_gaussians(folder / CLOUD, fitted.gaussians)
+            with progress_bar("fitting colours") as done:
+                fitted = fit_colors(gaussians, face, self.fit, progress=done)
+            gaussians = fitted.gaussians
             for name, (before, after) in fitted.psnr.items():
                 say(f"{name}, not fitted: {before:.1f} dB before, {after:.1f} dB after")
+        count = write_avatar(folder, face, gaussians)
         say(f"{self.out / CLOUD}: {count} Gaussians on {face.name}")
         return 0

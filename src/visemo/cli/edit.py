@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from tyro.conf import Positional, arg
 
 from visemo.cli.animate import (
+    Device,
     ExpressionText,
     FaceName,
     MapFile,
@@ -149,6 +150,8 @@ class Render(Verb):
     """how far the camera walks around the head over a film, towards the face's own left"""
     background: Annotated[str, arg(metavar="studio|COLOUR")] = "studio"
     """a colour by name or as #rrggbb"""
+    device: Device = "auto"
+    """where an avatar is drawn: cuda takes a GPU and gsplat, auto takes them where they are; a mesh is for the CPU"""
 
     examples: ClassVar[tuple[str, ...]] = (
         "visemo render take.npz -o take.mp4 --size 720",
@@ -168,7 +171,9 @@ class Render(Verb):
             raise VisemoError(f"--orbit: got {self.out}, expected a film to walk in; name an .mp4")
         outputs_of([self.out], [self.take])
         options: dict[str, Any] = {} if self.size is None else {"size": self.size}
-        options |= {"avatar": self.avatar, "background": self.background}
+        if self.avatar is None and self.device == "cuda":
+            raise VisemoError("--device: got cuda without --avatar, expected both; a mesh is drawn on the CPU")
+        options |= {"avatar": self.avatar, "background": self.background, "device": self.device}
         if self.orbit:
             options["orbit"] = self.orbit
         given = (self.flame, self.flame_map, self.expressions)

@@ -12,9 +12,9 @@ from visemo.avatar.gaussians import read_gaussians
 from visemo.avatar.rig import pose
 from visemo.face.face import Face
 from visemo.render.camera import Camera, View, portrait
+from visemo.render.gsplat import Device, drawing_on
 from visemo.render.head import PosedHead, head_points
 from visemo.render.raster import Studio, developed
-from visemo.render.splat import draw_splats
 from visemo.types import Animation, FloatArray, VisemoError
 
 
@@ -25,11 +25,12 @@ class AvatarRenderer(PosedHead):
     ----------
     avatar : its point_cloud.ply, with avatar.json beside it.
     face, basis, size, view, studio : as for FaceRenderer; of the studio an avatar has the background only.
+    device : where splats are drawn, as for `drawing_on`.
 
     Raises
     ------
     VisemoError
-        What `read_gaussians` refuses; an avatar of another face, or whose mesh is not known.
+        What `read_gaussians` and `drawing_on` refuse; an avatar of another face, or whose mesh is not known.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class AvatarRenderer(PosedHead):
         view: View = "front",
         *,
         studio: Studio | None = None,
+        device: Device = "auto",
     ):
         super().__init__(face, basis)
+        self.draw = drawing_on(device)
         self.gaussians = read_gaussians(avatar)
         description = read_description(avatar)
         if description is None:
@@ -62,7 +65,7 @@ class AvatarRenderer(PosedHead):
     def frame(self, clip: Animation, t: int) -> NDArray[np.uint8]:
         """Picture (size, size, 3) uint8 sRGB of frame number `t`."""
         splats = pose(self.gaussians, self.vertices(clip, t), self.triangles)
-        return draw_splats(splats, self.camera, self.size, self.background)
+        return self.draw(splats, self.camera, self.size, self.background)
 
 
 def _check_pairing(avatar: Path, said: Description, face: Face) -> None:

@@ -16,8 +16,8 @@ from visemo.face.flame_motion import FlameMotion, read_flame_motion, used_compon
 from visemo.face.flame_teeth import with_teeth
 from visemo.face.flame_topology import MIDDLE
 from visemo.render.camera import Camera, View, portrait
+from visemo.render.gsplat import Device, drawing_on
 from visemo.render.raster import Studio, developed
-from visemo.render.splat import draw_splats
 from visemo.render.video import STUDIO, film, sheet, studio_of
 from visemo.types import FloatArray, VisemoError
 
@@ -32,12 +32,13 @@ class FlameAvatarRenderer:
     ----------
     avatar : its point_cloud.ply, with flame_param.npz beside it.
     flame : the FLAME that it was made with. Without expression components only jaw, eyes and head move.
+    device : where splats are drawn, as for `drawing_on`.
 
     Raises
     ------
     VisemoError
-        What `read_gaussians` and `read_flame_motion` refuse; no flame_param.npz; a shape with more components than
-        FLAME has here; Gaussians that are bound beyond the mesh.
+        What `read_gaussians`, `read_flame_motion` and `drawing_on` refuse; no flame_param.npz; a shape with more
+        components than FLAME has here; Gaussians that are bound beyond the mesh.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class FlameAvatarRenderer:
         view: View = "front",
         *,
         studio: Studio | None = None,
+        device: Device = "auto",
     ):
+        self.draw = drawing_on(device)
         self.gaussians = read_gaussians(avatar)
         beside = Path(avatar).parent / PARAMETERS
         if not beside.is_file():
@@ -58,7 +61,8 @@ class FlameAvatarRenderer:
         own = read_flame_motion(beside)
         mesh = with_teeth(flame)
         self.gaussians.check_triangles(len(mesh.triangles), "FLAME with teeth")
-        self.flame, self.triangles, self.view, self.size = flame, mesh.triangles, view, (size, size)
+        self.flame, self.triangles, self.size = flame, mesh.triangles, (size, size)
+        self.view: View = view
         self._layer = FlameLayer(mesh)
         shape = np.zeros(0, np.float32) if own.shape is None else own.shape
         self._person = {
@@ -107,7 +111,7 @@ class FlameAvatarRenderer:
 
     def frame(self, motion: FlameMotion, t: int) -> NDArray[np.uint8]:
         """Picture (size, size, 3) uint8 sRGB of frame number `t`, once the renderer was aimed."""
-        return draw_splats(self.splats(motion, t), self.camera, self.size, self.background)
+        return self.draw(self.splats(motion, t), self.camera, self.size, self.background)
 
 
 def write_flame_film(
@@ -119,20 +123,28 @@ def write_flame_film(
     size: int = 512,
     orbit: float = 0.0,
     background: str = STUDIO,
+    device: Device = "auto",
 ) -> list[str]:
     """Write an mp4 of a motion with its sound, on an avatar; options as for `video.write_video`. Returns what was left
     out, a line each; raises as `FlameAvatarRenderer` and `video.film`."""
-    renderer = FlameAvatarRenderer(avatar, flame, size, studio=studio_of(background)).aim(motion)
+    renderer = FlameAvatarRenderer(avatar, flame, size, studio=studio_of(background), device=device).aim(motion)
     film(path, motion, renderer, size=size, sound=motion.sound, orbit=orbit)
     return _left_out(motion, flame)
 
 
 def write_flame_sheet(
-    motion: FlameMotion, path: Path, flame: FlameModel, *, avatar: Path, size: int = 256, background: str = STUDIO
+    motion: FlameMotion,
+    path: Path,
+    flame: FlameModel,
+    *,
+    avatar: Path,
+    size: int = 256,
+    background: str = STUDIO,
+    device: Device = "auto",
 ) -> list[str]:
     """Write a contact sheet of a motion on an avatar, as `write_flame_film`."""
-    studio = studio_of(background)
-    sheet(path, motion, lambda view: FlameAvatarRenderer(avatar, flame, size, view, studio=studio).aim(motion))
+    look = {"studio": studio_of(background), "device": device}
+    sheet(path, motion, lambda view: FlameAvatarRenderer(avatar, flame, size, view, **look).aim(motion))
     return _left_out(motion, flame)
 
 

@@ -51,14 +51,19 @@ def draw_splats(
 
     Raises VisemoError for a picture below 8 x 8 pixels or another shape of background.
     """
+    behind = backdrop(size, background)
+    return _lay(*_listed(splats, camera, size), behind)
+
+
+def backdrop(size: tuple[int, int], background: NDArray | None) -> NDArray[np.float32]:
+    """What lies behind all splats, (H, W, 3); arguments and refusals as for `draw_splats`."""
     width, height = size
     if min(size) < 8:
         raise VisemoError(f"picture size: got {width} x {height}, expected at least 8 x 8 pixels")
     behind = np.ones(3, np.float32) if background is None else np.asarray(background, np.float32)
     if behind.shape not in ((3,), (height, width, 3)):
         raise VisemoError(f"background: got shape {behind.shape}, expected (3,) or ({height}, {width}, 3)")
-    full = np.ascontiguousarray(np.broadcast_to(behind, (height, width, 3)))
-    return _lay(*_listed(splats, camera, size), full)
+    return np.ascontiguousarray(np.broadcast_to(behind, (height, width, 3)))
 
 
 def shares(splats: Splats, camera: Camera, picture: NDArray) -> NDArray[np.float64]:
@@ -68,7 +73,8 @@ def shares(splats: Splats, camera: Camera, picture: NDArray) -> NDArray[np.float
     height, width = picture.shape[:2]
     ellipses, starts, members = _listed(splats, camera, (width, height))
     sums = _gather(ellipses, starts, members, np.ascontiguousarray(picture, np.float32))
-    return np.stack([np.bincount(members, column, len(ellipses)) for column in sums.T], axis=1)
+    totals = [np.bincount(members, column, len(ellipses)).astype(np.float64) for column in sums.T]
+    return np.stack(totals, axis=1)
 
 
 def _listed(splats: Splats, camera: Camera, size: tuple[int, int]) -> tuple[NDArray, NDArray, NDArray]:

@@ -17,6 +17,7 @@ from visemo.face.library import load_face
 from visemo.media import VideoWriter
 from visemo.render.avatar import AvatarRenderer
 from visemo.render.camera import Camera, View, portrait
+from visemo.render.gsplat import Device
 from visemo.render.head import SEAM, PosedHead, head_points
 from visemo.render.progress import progress_bar
 from visemo.render.raster import Rasteriser, Studio, plain
@@ -100,6 +101,7 @@ def write_video(
     avatar: Path | None = None,
     orbit: float = 0.0,
     background: str = STUDIO,
+    device: Device = "auto",
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Write an mp4 of the whole take with its sound, picture by picture.
@@ -111,12 +113,15 @@ def write_video(
     avatar : point_cloud.ply of an avatar of that face, drawn in place of the mesh.
     orbit : degrees that the camera walks around the head from the first frame to the last, towards the face's own left.
     background : `studio`, or a colour by name or as #rrggbb.
+    device : where an avatar is drawn: `cuda` is a GPU with gsplat, `auto` takes it where it is; a mesh is for the CPU.
     progress : called with the share that is done; by default a bar appears after two seconds.
 
     Raises VisemoError for an odd size, a missing folder, a face that is not the take's, an avatar of another, an orbit
-    that is no number, or an unknown colour.
+    that is no number, an unknown colour, or a device that is not there.
     """
-    renderer = _renderer(face_of(clip, face), clip.basis, size, view, avatar=avatar, background=background)
+    renderer = _renderer(
+        face_of(clip, face), clip.basis, size, view, avatar=avatar, background=background, device=device
+    )
     film(path, clip, renderer, size=size, sound=clip.audio, orbit=orbit, progress=progress)
 
 
@@ -135,7 +140,7 @@ class Renderer(Protocol[Clip_contra]):
     @property
     def camera(self) -> Camera: ...
     def look(self, camera: Camera) -> None: ...
-    def frame(self, clip: Clip_contra, t: int) -> Picture: ...
+    def frame(self, clip: Clip_contra, t: int, /) -> Picture: ...
 
 
 def film(
@@ -171,16 +176,16 @@ def write_png(
     face: Face | None = None,
     avatar: Path | None = None,
     background: str = STUDIO,
+    device: Device = "auto",
 ) -> None:
     """Write a contact sheet of the take: moments evenly spread over it, from the front and from the side.
 
-    `avatar` and `background` as for `write_video`. Raises VisemoError for a missing folder, a face that is not the
-    take's, an avatar of another, or an unknown colour.
+    `avatar`, `background` and `device` as for `write_video`. Raises VisemoError for a missing folder, a face that is
+    not the take's, an avatar of another, an unknown colour, or a device that is not there.
     """
     face = face_of(clip, face)
-    sheet(
-        path, clip, lambda view: _renderer(face, clip.basis, size, view, avatar=avatar, background=background)
-    )  # fmt: skip
+    options = {"avatar": avatar, "background": background, "device": device}
+    sheet(path, clip, lambda view: _renderer(face, clip.basis, size, view, **options))
 
 
 def sheet(path: str | Path, clip: Clip, drawn_from: Callable[[View], Renderer[Clip]]) -> None:
@@ -200,12 +205,12 @@ def studio_of(background: str) -> Studio | None:
 
 
 def _renderer(
-    face: Face, basis: FloatArray, size: int, view: View, *, avatar: Path | None, background: str
+    face: Face, basis: FloatArray, size: int, view: View, *, avatar: Path | None, background: str, device: Device
 ) -> FaceRenderer | AvatarRenderer:
     studio = studio_of(background)
     if avatar is None:
         return FaceRenderer(face, basis, size, view, studio=studio)
-    return AvatarRenderer(avatar, face, basis, size, view, studio=studio)
+    return AvatarRenderer(avatar, face, basis, size, view, studio=studio, device=device)
 
 
 def contact_sheet(
