@@ -206,6 +206,11 @@ CASES = {
         "edit: got no --as, expected both --flame FILE and --as speech",
     ),
     "motion as a song": (TAKE_UP % "wide.npz" + FLAME + "--as song", "invalid choice 'song'"),
+    "motion on a face": (TAKE_UP % "wide.npz" + UP + "--face ict", "edit: got --face, expected none with --flame"),
+    "a motion's bad sound": (
+        TAKE_UP % "clips/a.npz" + UP + "--sound {place}/empty.wav",
+        "empty.wav: got an empty file",
+    ),
     "no motion": (TAKE_UP % "none.pkl" + UP, "none.pkl: got no such file or folder"),
     "several motions": (TAKE_UP % "clips" + UP, "clips: got 2 clips, expected one; name its file"),
     "meshes as a motion": (TAKE_UP % "mesh.npy" + UP, "got FaceFormer or CodeTalker, expected FLAME's parameters"),

@@ -147,11 +147,12 @@ def test_motions_of_others_become_takes(place, ground, tmp_path, layout, part):
         shape[:3] = chance.normal(size=3)
     path = write(tmp_path / name, expression, jaw, *person)
     words = ["edit", str(path), *place.words("model", "flame"), "--as", part, "-o", f"{tmp_path}/take.npz"]
-    given = ["--expression", f"{EXPRESSION}:0.7"] if part == "speech" else []
+    given = ["--sound", f"{place.folder}/hum.wav"] + ["--expression", f"{EXPRESSION}:0.7"] * (part == "speech")
     assert main([*words, *given]) == 0
     motion = Motion(animated(place, ground, expression, jaw, shape), float(fps))
     asked = (EXPRESSION, 0.7) if part == "speech" else ()
     wanted, got = place.animator.adopt(motion, part, *asked), visemo.read(tmp_path / "take.npz")
+    assert got.audio is not None and got.audio.seconds == 1
     assert got.fps == fps and got.face == place.animator.face.name
     np.testing.assert_allclose(got.speech_weights, wanted.speech_weights, atol=1e-4)
     np.testing.assert_allclose(got.expression_weights, wanted.expression_weights, atol=1e-4)

@@ -133,7 +133,7 @@ def test_curves_that_cannot_be_played(tmp_path, place, capsys):
     refused = {
         "got curves, expected a take of a model": [good, "--expression", "sad"],
         "expected ARKit names": [str(tmp_path / "odd.csv")],
-        "expected it with curves only": [str(place / "take.npz"), "--sound", str(place / "hum.wav")],
+        "expected it with curves or a motion": [str(place / "take.npz"), "--sound", str(place / "hum.wav")],
         "got no such file, expected a capture": [str(tmp_path / "none.csv")],
     }
     for said, words in refused.items():

@@ -58,7 +58,7 @@ class Edit(Verb):
     """the face that the take was made on, where it is not a built-in one: its folder; for curves, any head with ARKit's
     shapes"""
     sound: Annotated[Path | None, arg(metavar="AUDIO")] = None
-    """the sound that belongs to curves"""
+    """the sound that belongs to curves or a motion"""
     flame: FlameFile = None
     """the FLAME model that a motion belongs to; the motion is carried over to the model's face"""
     part: Annotated[Literal["speech", "expression"] | None, arg(name="as")] = None
@@ -105,22 +105,28 @@ class Edit(Verb):
         """The take, or the curves or the motion as one, and its face."""
         from visemo.export.tracks import read_take
         from visemo.face.flame_motion import holds_motion
+        from visemo.media import load_audio
 
         given = (self.flame, self.part, self.expressions)
         if holds_motion(self.take) or any(option is not None for option in given):
             if self.flame is None or self.part is None:
                 lacks = "--flame" if self.flame is None else "--as"
                 raise VisemoError(f"edit: got no {lacks}, expected both --flame FILE and --as speech or expression")
+            if self.face is not None:
+                raise VisemoError("edit: got --face, expected none with --flame; a motion goes to the model's own face")
             animator, _ = open_animator(self.model, None, "cpu")
-            return adopted(
-                animator, self.take, flame_named(self.flame, self.expressions), self.part, self.asked(animator)
-            )
+            asked, flame = self.asked(animator), flame_named(self.flame, self.expressions)
+            if self.sound is not None:
+                asked["sound"] = load_audio(self.sound)
+            return adopted(animator, self.take, flame, self.part, asked)
         if self.take.suffix.lower() == ".csv" or self.take.name.lower().endswith(".curves.npz"):
             if self.expression or self.timeline:
                 raise VisemoError(f"{self.take}: got curves, expected a take of a model to give another expression")
             return played(self.take, self.face or "builtin", self.sound)
         if self.sound is not None:
-            raise VisemoError(f"--sound: got it for {self.take}, expected it with curves only; a take has its own")
+            raise VisemoError(
+                f"--sound: got it for {self.take}, expected it with curves or a motion; a take has its own"
+            )
         return read_take(self.take), face_named(self.face)
 
 

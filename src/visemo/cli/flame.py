@@ -61,7 +61,8 @@ def adopted(
     part: Literal["speech", "expression"],
     asked: dict[str, Any],
 ) -> tuple[Animation, Face]:
-    """A motion on FLAME as a take on the model's face, and that face; `asked` goes to `Animator.adopt`.
+    """A motion on FLAME as a take on the model's face, and that face; `asked` goes to `Animator.adopt`, with the
+    file's sound where it names none.
 
     Raises VisemoError for a path with several clips, or one that holds none of FLAME.
     """
@@ -78,7 +79,7 @@ def adopted(
     ground = FlameOnFace.of(flame, animator.face)
     motion = Motion(ground.carry(clip.vertices - clip.template), clip.fps)
     say(f"{clip.format}: {len(clip.vertices)} frames, {clip.fps:g} a second; {', '.join(clip.notes)}")
-    taken = animator.adopt(motion, part, **{**asked, "seed": asked["seed"] or 0}, sound=clip.sound)
+    taken = animator.adopt(motion, part, **{"sound": clip.sound, **asked, "seed": asked["seed"] or 0})
     return taken, animator.face
 
 

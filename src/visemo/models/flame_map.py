@@ -49,8 +49,8 @@ class FlameMap:
 
     def __post_init__(self) -> None:
         check_array("FLAME map", self.matrix, (None, None), np.float32)
-        if self.lively is not None or self.lively_names:
-            check_array("FLAME map: lively", self.lively, (len(self.matrix), len(self.lively_names)), np.float32)
+        columns = self.matrix[:, :0] if self.lively is None else self.lively
+        check_array("FLAME map: lively", columns, (len(self.matrix), len(self.lively_names)), np.float32)
         if len(self.matrix) < JAW:
             raise VisemoError(f"FLAME map: got {len(self.matrix)} rows, expected those of expression and {JAW} of jaw")
 

@@ -89,10 +89,11 @@ class Bodies:
                 "flame2020's generic_model.pkl"
             )
         flame = self.flame
-        one = np.zeros((1, 0)) if shape is None else np.asarray(shape).reshape(-1, np.shape(shape)[-1])[:1]
+        given = np.zeros((1, 0)) if shape is None else np.asarray(shape).reshape(-1, np.shape(shape)[-1])[:1]
+        one, shown, turned = (np.ascontiguousarray(part, np.float32) for part in (given, expression, jaw))
         one = used_components(f"{what}: shape", one, flame.n_shape, flame.source)
-        expression = used_components(f"{what}: expression", expression, flame.n_expr, flame.source)
-        person, *moves = (torch.from_numpy(np.asarray(part, np.float32)) for part in (one, expression, jaw))
+        shown = used_components(f"{what}: expression", shown, flame.n_expr, flame.source)
+        person, *moves = (torch.from_numpy(part) for part in (one, shown, turned))
         try:
             with torch.no_grad():
                 rest = self._layer(shape=person)[0]
