@@ -15,7 +15,7 @@ from gallery import posed
 from PIL import Image
 
 import visemo
-from visemo.assets import ASSETS
+from visemo.assets import ASSETS, atomic
 from visemo.avatar.description import CLOUD
 from visemo.avatar.from_face import write_avatar
 from visemo.data.emotions import EMOTIONS, weights
@@ -25,6 +25,7 @@ from visemo.face.library import load_face
 from visemo.render.avatar import AvatarRenderer
 from visemo.render.camera import View
 from visemo.render.video import FaceRenderer, contact_sheet
+from visemo.units import FPS
 
 SIZE = 220
 POSES = {
@@ -54,8 +55,8 @@ def poses(face: Face, avatar: Path) -> tuple[list[list[np.ndarray]], list[str]]:
     return rows, names
 
 
-def sentence(avatar: Path) -> list[list[np.ndarray]]:
-    """The sentence that comes with the package at its widest moments, in the emotions of TALK."""
+def sentence(avatar: Path) -> tuple[list[list[np.ndarray]], list[str]]:
+    """The sentence that comes with the package at its widest moments, a row for each emotion of TALK, and the times."""
     animator = visemo.load()
     clips = [animator.animate(ASSETS / "speech.flac", name) for name in TALK]
     gap = lip_gap(clips[0].vertices, clips[0].lip_pairs)
@@ -64,18 +65,34 @@ def sentence(avatar: Path) -> list[list[np.ndarray]]:
         if all(abs(int(t) - c) > 10 for c in chosen):
             chosen.append(int(t))
     renderer = AvatarRenderer(avatar, animator.face, animator.basis, SIZE)
-    return [[renderer.frame(clip, t) for t in sorted(chosen[: len(POSES)])] for clip in clips]
+    moments = sorted(chosen[: len(POSES)])
+    return [[renderer.frame(clip, t) for t in moments] for clip in clips], [f"{t / FPS:.1f} s" for t in moments]
+
+
+def page(folder: Path, rows: list[list[np.ndarray]], names: list[str], columns: list[str]) -> Image.Image:
+    """A contact sheet as a picture."""
+    contact_sheet(rows, names, columns, folder / "page.png")
+    with Image.open(folder / "page.png") as drawn:
+        return drawn.convert("RGB")
 
 
 def main(out: Path, avatar: Path | None = None) -> None:
     face = load_face("builtin")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         if avatar is None:
-            write_avatar(Path(folder), face)
-            avatar = Path(folder) / CLOUD
+            write_avatar(folder, face)
+            avatar = folder / CLOUD
         rows, names = poses(face, avatar)
-        contact_sheet([*rows, *sentence(avatar)], [*names, *TALK], list(POSES), out)
-    Image.open(out).convert("P", palette=Image.Palette.ADAPTIVE, colors=192).save(out, optimize=True)
+        talk, moments = sentence(avatar)
+        pages = [page(folder, rows, names, list(POSES)), page(folder, talk, list(TALK), moments)]
+    whole = Image.new("RGB", (max(p.width for p in pages), sum(p.height for p in pages)), "white")
+    at = 0
+    for part in pages:
+        whole.paste(part, (whole.width - part.width, at))
+        at += part.height
+    with atomic(out) as temporary:
+        whole.convert("P", palette=Image.Palette.ADAPTIVE, colors=192).save(temporary, format="PNG", optimize=True)
 
 
 if __name__ == "__main__":
