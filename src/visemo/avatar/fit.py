@@ -1,10 +1,11 @@
-"""Colours of an avatar's Gaussians fitted to pictures of the mesh that they stand for.
+"""An avatar's Gaussians fitted to pictures of the mesh that they stand for.
 
 Gaussians blur what lies beside them: an avatar whose colours are right on each triangle is a soft picture of its mesh.
-With places and sizes held, a picture is linear in the colours, so the constant terms of their harmonics are found as in
-tomography: draw, spread what is missing back by each Gaussian's shares in the pixels, and again, a picture at a time
-(SART, Andersen and Kak, Ultrasonic Imaging 1984). What a picture corrects is divided by the pixels that the Gaussian
-covers where it was seen best, not in that picture: the last glance from aside would else decide.
+Picture by picture, three things are mended. The constant colours: with places and sizes held a picture is linear in
+them, so what is missing is spread back by each Gaussian's shares in the pixels, as in tomography (SART, Andersen and
+Kak, Ultrasonic Imaging 1984); what a picture corrects is divided by the pixels that the Gaussian covers where it was
+seen best, not in that picture: the last glance from aside would else decide. Places in the triangle's plane, and sizes:
+a step of gradient descent on the squared error (Adam, Kingma and Ba, 2015), within limits that leave no hole.
 """
 
 from __future__ import annotations
@@ -16,20 +17,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visemo.avatar.gaussians import Gaussians
-from visemo.avatar.rig import pose
+from visemo.avatar.rig import pose, triangle_frames
 from visemo.face.face import Face
 from visemo.render.camera import Camera
 from visemo.render.raster import Studio, developed
 from visemo.render.splat import draw_splats, harmonics, shares
+from visemo.render.splat_slopes import slopes
 from visemo.render.video import FaceRenderer
 from visemo.types import FloatArray, VisemoError
 
 SIZE = 320  # pixels of a picture
 STEP = 0.7  # of the correction that would be right for a Gaussian alone
 FEW = 0.5  # pixels added to what a Gaussian covers: those that are hardly seen keep their colour
+RATE = 0.06  # of a step of gradient descent: of the triangle's size, or of the logarithm of a scale
+FURTHEST, LARGEST = 0.3, 0.4  # from where it began, in the same units
+PLANE = np.array([1.0, 0.0, 1.0])  # a triangle's own axes, without its normal
 # degrees around the head, and shapes at their strengths
+TEETH = dict.fromkeys(("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight"), 0.9)
 SEEN: tuple[tuple[float, dict[str, float]], ...] = (
-    (0, {}), (-50, {}), (50, {}), (0, {"jawOpen": 0.5}), (25, {}), (-25, {"mouthPucker": 0.8}), (85, {}), (-85, {}),
+    (0, {}), (-50, {}), (50, {}), (0, {"jawOpen": 0.5}), (25, {}), (0, TEETH), (-25, {"mouthPucker": 0.8}), (85, {}),
+    (-85, {}),
 )  # fmt: skip
 HELD_OUT: dict[str, tuple[tuple[float, dict[str, float]], ...]] = {
     "other views": ((12, {}), (-38, {}), (65, {})),
@@ -74,11 +81,45 @@ class _Studio:
         splats = pose(gaussians, vertices, self.start.triangles)
         return draw_splats(splats, camera, (self.size, self.size), self.behind) / 255
 
+    def slopes(
+        self, gaussians: Gaussians, vertices: FloatArray, camera: Camera, missing: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Derivatives (2, N, 3) of the squared error by centres and logarithms of scales, in triangle frames."""
+        by = slopes(pose(gaussians, vertices, self.start.triangles), camera, -2 * missing, self.behind)
+        frames = triangle_frames(vertices, self.start.triangles)
+        axes, sizes = frames.rotations[gaussians.binding], frames.sizes[gaussians.binding]
+        return np.stack([sizes[:, None] * np.einsum("nji,nj->ni", axes, by.centres), by.log_scales])
 
-def fit_colors(
+
+class _Descent:
+    """Adam on the places and sizes of Gaussians, each stepping when it is seen."""
+
+    def __init__(self, start: Gaussians):
+        self.start, shape = start, (2, *start.centres.shape)
+        self.mean, self.square, self.times = np.zeros(shape), np.zeros(shape), np.zeros((len(start), 1))
+
+    def step(self, now: Gaussians, slope: NDArray[np.float64]) -> Gaussians:
+        """One step against the derivatives (2, N, 3) by centres and by logarithms of scales, both local."""
+        seen = np.asarray(slope.any(axis=(0, 2)))
+        self.times[seen] += 1
+        self.mean[:, seen] = 0.9 * self.mean[:, seen] + 0.1 * slope[:, seen]
+        self.square[:, seen] = 0.99 * self.square[:, seen] + 0.01 * slope[:, seen] ** 2
+        times = np.maximum(self.times, 1)
+        pace = np.sqrt(self.square / (1 - 0.99**times)) + 1e-12
+        change = -RATE * seen[:, None] * self.mean / (1 - 0.9**times) / pace
+        off = np.clip(now.centres - self.start.centres + change[0] * PLANE, -FURTHEST, FURTHEST)
+        grown = np.clip(now.scales - self.start.scales + change[1], -LARGEST, LARGEST)
+        return replace(
+            now,
+            centres=(self.start.centres + off).astype(np.float32),
+            scales=(self.start.scales + grown).astype(np.float32),
+        )
+
+
+def fit_avatar(
     gaussians: Gaussians, face: Face, steps: int, *, size: int = SIZE, progress: Callable[[float], None] | None = None
 ) -> Fitted:
-    """The constant colour terms fitted to pictures of the face's mesh, `steps` pictures in all, of size x size pixels.
+    """Constant colours, places and sizes fitted to pictures of the face's mesh, `steps` in all, of size x size pixels.
 
     Raises VisemoError for fewer than one step, and Gaussians that are bound to another mesh.
     """
@@ -91,6 +132,7 @@ def fit_colors(
     before = {name: _psnr(studio, gaussians, test) for name, test in tests.items()}
     fitted = replace(gaussians, sh=gaussians.sh.copy())
     constant = harmonics(np.array([0.0, 0.0, 1.0]))[0]
+    descent = _Descent(gaussians)
     covered = np.zeros((len(gaussians), 1))  # pixels, where it is seen best: a glance from aside changes little
     for step in range(steps):
         vertices, camera, wanted = shots[step % len(shots)]
@@ -98,6 +140,7 @@ def fit_colors(
         sums = shares(pose(fitted, vertices, studio.start.triangles), camera, missing)
         covered = np.maximum(covered, sums[:, 3:])
         fitted.sh[:, 0] += (STEP / constant * sums[:, :3] / (covered + FEW)).astype(np.float32)
+        fitted = descent.step(fitted, studio.slopes(fitted, vertices, camera, missing))
         if progress is not None:
             progress((step + 1) / steps)
     after = {name: _psnr(studio, fitted, test) for name, test in tests.items()}

@@ -24,9 +24,9 @@ class Avatar(Verb):
     """folder for point_cloud.ply, laid out as GaussianAvatars does, and avatar.json"""
 
     fit: Annotated[int, arg(metavar="N")] = 0
-    """fit the colours to this many pictures of the mesh; 24 take half a minute"""
+    """fit colours, places and sizes to this many pictures of the mesh; 27 take half a minute"""
 
-    examples: ClassVar[tuple[str, ...]] = ("visemo avatar from-face builtin -o head",)
+    examples: ClassVar[tuple[str, ...]] = ("visemo avatar from-face builtin --fit 27 -o head",)
 
     def run(self) -> int:
         from visemo.avatar.description import CLOUD
@@ -34,16 +34,16 @@ class Avatar(Verb):
         from visemo.face.library import load_face
 
         if self.fit < 0:
-            raise VisemoError(f"--fit: got {self.fit}, expected a number of pictures, such as 24, or 0 for no fit")
+            raise VisemoError(f"--fit: got {self.fit}, expected a number of pictures, such as 27, or 0 for no fit")
         face = load_face(self.face)
         folder = make_folder(self.out, parents=True)
         gaussians = avatar_from_face(face)
         if self.fit:
-            from visemo.avatar.fit import fit_colors
+            from visemo.avatar.fit import fit_avatar
             from visemo.render.progress import progress_bar
 
-            with progress_bar("fitting colours") as done:
-                fitted = fit_colors(gaussians, face, self.fit, progress=done)
+            with progress_bar("fitting") as done:
+                fitted = fit_avatar(gaussians, face, self.fit, progress=done)
             gaussians = fitted.gaussians
             for name, (before, after) in fitted.psnr.items():
                 say(f"{name}, not fitted: {before:.1f} dB before, {after:.1f} dB after")

@@ -7,8 +7,9 @@ Source: Qian et al., "GaussianAvatars", CVPR 2024, whose meshes have these teeth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -69,10 +70,11 @@ def with_teeth(model: FlameModel) -> FlameWithTeeth:
         "posedirs": np.zeros((TEETH_VERTICES, *model.posedirs.shape[1:]), np.float32),
         "weights": weights.reshape(TEETH_VERTICES, -1),
     }
-    arrays = {field.name: getattr(model, field.name) for field in fields(model)}
+    arrays: dict[str, Any] = {field.name: getattr(model, field.name) for field in fields(model)}
     arrays |= {name: np.concatenate([arrays[name], array]).astype(array.dtype) for name, array in added.items()}
     unmoved = np.zeros((len(model.joint_regressor), TEETH_VERTICES), np.float32)
-    return FlameWithTeeth(**arrays | {"joint_regressor": np.concatenate([model.joint_regressor, unmoved], axis=1)})
+    arrays["joint_regressor"] = np.concatenate([model.joint_regressor, unmoved], axis=1)
+    return FlameWithTeeth(**arrays)
 
 
 def teeth_triangles() -> IntArray:
@@ -86,8 +88,8 @@ def teeth_triangles() -> IntArray:
     return np.array(found, np.int32)
 
 
-def _middle(vertices: FloatArray, upper: list[int], lower: list[int]) -> np.ndarray:
+def _middle(vertices: FloatArray, upper: Sequence[int], lower: Sequence[int]) -> np.ndarray:
     """(15, 3) between the lips, all at their mean height."""
-    middle = (vertices[upper].astype(np.float64) + vertices[lower]) / 2
+    middle = (vertices[list(upper)].astype(np.float64) + vertices[list(lower)]) / 2
     middle[:, 1] = middle[:, 1].mean()
     return middle

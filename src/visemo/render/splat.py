@@ -52,7 +52,7 @@ def draw_splats(
     Raises VisemoError for a picture below 8 x 8 pixels or another shape of background.
     """
     behind = backdrop(size, background)
-    return _lay(*_listed(splats, camera, size), behind)
+    return _lay(*listed(splats, camera, size), behind)
 
 
 def backdrop(size: tuple[int, int], background: NDArray | None) -> NDArray[np.float32]:
@@ -71,13 +71,13 @@ def shares(splats: Splats, camera: Camera, picture: NDArray) -> NDArray[np.float
     that it has in the pixel, times the picture, and alone. It is the transpose of drawing, which is linear in colours.
     """
     height, width = picture.shape[:2]
-    ellipses, starts, members = _listed(splats, camera, (width, height))
+    ellipses, starts, members = listed(splats, camera, (width, height))
     sums = _gather(ellipses, starts, members, np.ascontiguousarray(picture, np.float32))
     totals = [np.bincount(members, column, len(ellipses)).astype(np.float64) for column in sums.T]
     return np.stack(totals, axis=1)
 
 
-def _listed(splats: Splats, camera: Camera, size: tuple[int, int]) -> tuple[NDArray, NDArray, NDArray]:
+def listed(splats: Splats, camera: Camera, size: tuple[int, int]) -> tuple[NDArray, NDArray, NDArray]:
     """The ellipses of `_project`, and the lists of `_sort_into_tiles`."""
     width, height = size
     ellipses, boxes, depth = _project(
