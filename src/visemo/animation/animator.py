@@ -128,17 +128,7 @@ class Animator:
         spoken = self.basis[: w_a.shape[1]]
         w_a, eps_a = at_pace(lips_meet(w_a, spoken, self._person, fps), eps_a, spoken, self._person, fps)
         w_e, eps_e, said = played(len(w_a), fps, seed)
-        meta = {
-            "model": self.model.name,
-            "model_hash": self.model.hash,
-            "face": self.face.name,
-            "face_hash": self.face.hash,
-            **said,
-            "mode": mode,
-            "subject": subject,
-            "seed": int(seed),
-            "versions": versions(),
-        }
+        meta = self._meta(said, mode, subject, seed)
         clip = self._fused((w_a, eps_a), (eps_e, w_e), mode=mode, fps=fps, sound=sound, meta=meta)
         clip = guard_lips(clip, guard)
         return add_life(clip, seed) if lively else clip
@@ -231,17 +221,7 @@ class Animator:
             w_e, eps_e, said = take.weights, take.leak, {"expression": MOTION}
             w_a, eps_a = np.zeros((frames, k_a), np.float32), np.zeros((frames, k_e), np.float32)
         mode: Mode = "fused" if part == "speech" else "expression"
-        meta = {
-            "model": self.model.name,
-            "model_hash": self.model.hash,
-            "face": self.face.name,
-            "face_hash": self.face.hash,
-            **said,
-            "mode": mode,
-            "subject": None,
-            "seed": int(seed),
-            "versions": versions(),
-        }
+        meta = self._meta(said, mode, None, seed)
         clip = self._fused((w_a, eps_a), (eps_e, w_e), mode=mode, fps=motion.fps, sound=sound, meta=meta)
         return guard_lips(clip, guard) if part == "speech" else clip
 
@@ -292,6 +272,20 @@ class Animator:
             if progress is not None:
                 progress(min(1.0, (start + block) / len(latents)))
         return _array(torch.cat(w_a)), _array(torch.cat(eps_a))
+
+    def _meta(self, said: dict[str, Any], mode: Mode, subject: str | None, seed: int) -> dict[str, Any]:
+        """What a take says of its making, with what `said` of its expression."""
+        return {
+            "model": self.model.name,
+            "model_hash": self.model.hash,
+            "face": self.face.name,
+            "face_hash": self.face.hash,
+            **said,
+            "mode": mode,
+            "subject": subject,
+            "seed": int(seed),
+            "versions": versions(),
+        }
 
     def _fused(
         self,

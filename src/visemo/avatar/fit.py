@@ -33,7 +33,9 @@ RATE = 0.06  # of a step of gradient descent: of the triangle's size, or of the 
 FURTHEST, LARGEST = 0.3, 0.4  # from where it began, in the same units
 PLANE = np.array([1.0, 0.0, 1.0])  # a triangle's own axes, without its normal
 # degrees around the head, and shapes at their strengths
-TEETH: dict[str, float] = dict.fromkeys(("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight"), 0.9)
+TEETH: dict[str, float] = {
+    "mouthUpperUpLeft": 0.9, "mouthUpperUpRight": 0.9, "mouthLowerDownLeft": 0.9, "mouthLowerDownRight": 0.9,
+}  # fmt: skip
 SEEN: tuple[tuple[float, dict[str, float]], ...] = (
     (0, {}), (-50, {}), (50, {}), (0, {"jawOpen": 0.5}), (25, {}), (0, TEETH), (-25, {"mouthPucker": 0.8}), (85, {}),
     (-85, {}),
