@@ -30,6 +30,7 @@ from visemo.models.audio_encoder import STEP, AudioEncoderConfig, MelEncoder
 from visemo.training import split as closed
 from visemo.training.corpus import Corpus, Recording, thin
 from visemo.training.pca import MotionBasis, principal_motion
+from visemo.training.prior import spread
 from visemo.training.split import Group, Split, SplitConfig
 from visemo.units import FPS, MM_PER_M
 
@@ -46,8 +47,8 @@ class Exam:
     def __init__(self, corpus: Corpus) -> None:
         face = corpus.face
         lips = face.region("lips")
-        spread = closed._spread(face.template.astype(np.float64), VERTICES - len(lips))
-        self.rows = np.unique(np.concatenate([lips, spread]))
+        others = spread(face.template.astype(np.float64), VERTICES - len(lips))
+        self.rows = np.unique(np.concatenate([lips, others]))
         self.lips = np.flatnonzero(np.isin(self.rows, lips))
         showing = np.concatenate([face.regions[name] for name in SHOWING if name in face.regions])
         self.beside = np.flatnonzero(np.isin(self.rows, np.setdiff1d(showing, lips)))

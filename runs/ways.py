@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from visemo.face.face import Face
+from visemo.training import prior as known_before
 from visemo.training import split as closed
 from visemo.training.pca import MotionBasis
 from visemo.training.split import Group, Split, SplitConfig, closed_form_split
@@ -107,7 +108,7 @@ def by_sound(material: Material) -> Split:
     """Speech is what a linear function of the sound predicts, instead of what is fast."""
     takes, speech = material.speech.takes, material.speech
 
-    def parts(_: Group, field: closed._Field) -> tuple[Array, Array]:
+    def parts(_: Group, field: known_before.Field) -> tuple[Array, Array]:
         x = np.concatenate(material.sounds).astype(np.float64)
         y = np.concatenate([take - take.mean(axis=0) for take in takes])
         x = np.c_[x - x.mean(axis=0), np.ones(len(x))]
@@ -162,7 +163,7 @@ def localized(material: Material) -> Split:
     """Sparse localised components of both kinds of frames (SPLOCS, Neumann 2013, as alternating group soft
     thresholds); a component is speech when it is fast in talk."""
     motion = material.motion
-    rows = closed._spread(material.face.template.astype(np.float64), VERTICES)
+    rows = known_before.spread(material.face.template.astype(np.float64), VERTICES)
     directions = (
         motion.directions.double().numpy().reshape(len(motion.directions), -1, 3)[:, rows].reshape(-1, 3 * VERTICES)
     )
@@ -219,9 +220,9 @@ def low_rank(material: Material) -> Split:
 def lip_rule(material: Material) -> Split:
     """What parts the lips in an expression is speech, nothing else: no prior, no references."""
     ours_here = closed_form_split(material.face, material.motion, material.speech, material.expression)
-    field = closed._Field.build(material.face, material.motion)
+    field = known_before.Field.build(material.face, material.motion)
     moment = material.expression.moment
-    sealed = closed._sealed(moment, field)
+    sealed = known_before.sealed(moment, field, 0.3)
     other = moment - sealed
     return replace(ours_here, spoken={"": as_map(closed._share(other, sealed))})
 
@@ -231,70 +232,25 @@ def known(side: str) -> Way:
     return lambda material: replace(ours()(material), **{side: getattr(material.best, side)})
 
 
-def two_shapes(given: bool) -> Way:
-    """Each label's takes are one expression and one way of speaking, of varying amounts, and what people vary in; the
-    amount of speech is what differs most between takes, and none is in the twentieth that has least. `given`: both
-    shapes are the true ones."""
-
-    def way(material: Material) -> Split:
-        field = closed._Field.build(material.face, material.motion)
-        spoken, worn = closed.speech_and_expression(material.speech, field)
-        anything = 0.02 * closed._local_prior(field, worn, material.expression, 5.0)
-        maps = {}
-        for label in sorted(set(material.expression.names)):
-            face, talk = material.shapes[label] if given else _two_of(material.expression, label, field)
-            worn_by_some = np.outer(face, face) + _around(face, field) + anything
-            said_by_some = np.outer(talk, talk) + _around(talk, field) + 0.02 * spoken
-            maps[label] = as_map(closed._share(said_by_some, closed._sealed(worn_by_some, field, 1.5)))
-        base = ours()(material)
-        return replace(base, spoken=maps | {"": base.spoken[""]})
-
-    return way
-
-
-def both_maps(material: Material) -> Split:
-    """Half of what the closed form takes for speech, and half of what `two_shapes` does."""
-    one, other = ours()(material), two_shapes(False)(material)
-    return replace(one, spoken={label: (one.spoken[label] + other.spoken[label]) / 2 for label in one.spoken})
-
-
-def _two_of(expression: Group, label: str, field: closed._Field) -> tuple[Array, Array]:
-    """The expression (P,) of a label and its speech (P,), from how its takes differ."""
-    means = np.stack([closed._weighted_mean(t) for t, name in zip(expression.takes, expression.names) if name == label])
-    typical = means.mean(axis=0)
-    above = typical - typical @ field.lower  # eyes and brows tell the strength: speech does not move them
-    floor = 0.05 * np.mean([np.square(closed._weighted_mean(take)).sum() for take in expression.takes])
-    strength = np.clip((means @ above + floor) / (typical @ above + floor), 0.3, 3)
-    unit = means / (strength / strength.mean())[:, None]
-    middle = unit.mean(axis=0)
-    growth = np.linalg.svd(unit - middle, full_matrices=False)[2][0]
-    if (growth @ field.parting) @ (middle @ field.parting) < 0:
-        growth = -growth  # speech parts the lips
-    amount = (unit - middle) @ growth
-    least = np.quantile(amount, closed.CLEANEST)
-    return middle + least * growth, growth * np.sqrt(np.square(amount - least).mean())
-
-
-def _around(shape: Array, field: closed._Field) -> Array:
-    """Covariance (P, P) of how people vary in a shape: by a sixth of it, smoothly over 30 mm."""
-    place = 0.03 / 3 * field.energy(np.outer(shape, shape)) * 1.02
-    apart = np.square(field.points[:, None] - field.points).sum(-1)
-    kernel = np.sqrt(place[:, None] * place) * np.exp(-apart / (2 * 30.0**2))
-    kernel += closed.PRIOR_NOISE**2 * np.eye(len(kernel))
-    return np.linalg.inv(np.asarray(sum(axis.T @ np.linalg.solve(kernel, axis) for axis in field.axes)))
+def two_shapes_known(material: Material) -> Split:
+    """The closed form, with each label's expression and way of speaking given."""
+    return without_rule("_pairs", lambda expression, field: {n: material.shapes[n] for n in set(expression.names)})(
+        material
+    )
 
 
 WAYS: dict[str, Way] = {
     "closed form, as the default has it": ours(),
     "talk known, expressions by the closed form": known("slow"),
     "expressions known, talk by the closed form": known("spoken"),
-    "each label one expression and one way of speaking": two_shapes(False),
-    "the mean of that and the default": both_maps,
-    "both shapes of each label known": two_shapes(True),
+    "both shapes of each label known": two_shapes_known,
+    "references alone": without_rule("_certainty", lambda face, talk: 0.0),
+    "each label's expression and way of speaking alone": without_rule("_certainty", lambda face, talk: 2.0),
+    **{f"lips parted within {mm:g} mm": ours(LEAST_SEALED=mm, SEALED_LABELS=0.0) for mm in (0.3, 1.5)},
     **{f"reach of the local prior {mm:g} mm": ours(SplitConfig(length=mm)) for mm in (3, 4, 6, 8, 12)},
     **{f"trust in the local prior {t:g}": ours(SplitConfig(trust=t)) for t in (0.02, 0.2)},
     **{f"share of cleanest takes {q:g}": ours(CLEANEST=q) for q in (0.02, 0.1)},
-    "lips may part freely": ours(SEALED=1e3, SEALED_IN_TALK=1e3),
+    "lips may part freely": ours(LEAST_SEALED=1e3, SEALED_IN_TALK=1e3),
     "no rule for blinks and brows": without_rule("_upper_alone", lambda spoken, field: np.zeros_like(spoken)),
     "offsets of 1 mm per speaker": offsets(1.0),
     "offsets of 3 mm per speaker": offsets(3.0),

@@ -7,15 +7,8 @@ import pytest
 import torch
 
 from visemo.training.pca import principal_motion
-from visemo.training.split import (
-    Group,
-    SplitConfig,
-    _Field,
-    _references,
-    _sealed,
-    closed_form_split,
-    speech_and_expression,
-)
+from visemo.training.prior import Field, sealed
+from visemo.training.split import Group, SplitConfig, _references, closed_form_split, speech_and_expression
 from visemo.types import VisemoError
 
 SPEECH = ("jawOpen", "mouthPucker")
@@ -111,7 +104,7 @@ def test_both_parts_are_found_in_takes_of_both_kinds(takes, motion, tiny_face):
 
 
 def test_blinks_are_fast_and_yet_no_speech(takes, motion, tiny_face):
-    spoken, worn = speech_and_expression(groups(takes, motion)[0], _Field.build(tiny_face, motion))
+    spoken, worn = speech_and_expression(groups(takes, motion)[0], Field.build(tiny_face, motion))
     brow = coordinates(motion, tiny_face.shape("browInnerUp").reshape(1, -1).astype(np.float64))[0]
     jaw = coordinates(motion, tiny_face.shape("jawOpen").reshape(1, -1).astype(np.float64))[0]
     for shape, mine, other in ((brow, worn, spoken), (jaw, spoken, worn)):
@@ -152,20 +145,20 @@ def test_a_face_without_lips_is_refused(takes, motion, tiny_face):
 
 def test_what_is_known_of_the_lips_is_taken_from_a_covariance(tiny_face, motion):
     """Sealed, a covariance is what is left of a Gaussian once the parting of the lips has been measured as nothing."""
-    field = _Field.build(tiny_face, motion)
+    field = Field.build(tiny_face, motion)
     count = field.parting.shape[1]
     mixed = np.random.default_rng(2).standard_normal((len(field.parting), len(field.parting)))
     covariance = mixed @ mixed.T
-    sealed = _sealed(covariance, field, 0.2)
+    kept = sealed(covariance, field, 0.2)
     precision = np.linalg.inv(covariance) + field.parting @ field.parting.T * count / 0.2**2
-    np.testing.assert_allclose(sealed, np.linalg.inv(precision), rtol=1e-6, atol=1e-9)
-    apart = [np.trace(field.parting.T @ c @ field.parting) ** 0.5 for c in (covariance, sealed)]
+    np.testing.assert_allclose(kept, np.linalg.inv(precision), rtol=1e-6, atol=1e-9)
+    apart = [np.trace(field.parting.T @ c @ field.parting) ** 0.5 for c in (covariance, kept)]
     assert apart[1] < 0.2 < apart[0]
 
 
 def test_labels_have_maps_of_their_own_and_strangers_share_one(takes, motion, tiny_face):
     split = closed_form_split(tiny_face, motion, *groups(takes, motion))
-    field = _Field.build(tiny_face, motion)
+    field = Field.build(tiny_face, motion)
     label = next(iter(set(split.spoken) - {""}))
     assert not torch.equal(split.speech_of(label), split.speech_of(""))
     assert torch.equal(split.speech_of("never met"), split.speech_of(""))

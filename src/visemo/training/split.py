@@ -21,8 +21,8 @@ from torch import Tensor
 
 from visemo.face.face import Face
 from visemo.training.pca import MotionBasis
+from visemo.training.prior import VARIETY, Field, local_prior, sealed, variety
 from visemo.types import VisemoError
-from visemo.units import MM_PER_M
 
 Array = NDArray[np.floating]
 
@@ -30,14 +30,15 @@ HALF_SPAN = 2  # frames: 133 ms between the two frames whose difference counts a
 BLOCK = 20  # frames: means over 2/3 s, compared with other such means of the take that are not next to them
 MOUTH_SHARE = 0.3  # directions with less of their energy in the lower face belong to the upper
 STRANGER = 1e-4  # energy that an unmet speaker's mouth may put into any direction, of speech's energy
-PRIOR_VERTICES = 300
-PRIOR_NOISE = 0.05  # mm
-PRIOR_FLOOR = 0.02  # expression energy allowed everywhere, of the mean
 SPEECH_IN_EXPRESSION = 0.05  # energy of the speech in expression takes, of speech itself, where nothing else is known
 SPEECH_BESIDE_REFERENCE = 0.3  # the same where the expression's own shape is known
-SEALED = 0.3  # mm that an expression may part the lips
-SEALED_IN_TALK = 0.03  # the same of the tenths of it that a speaker shows
+ANY_SPEECH = 0.02  # the same beside the way of speaking that is found for a label
 CLEANEST = 0.05  # share of a label's takes that have less speech in them than its reference
+SEALED_LABELS = 0.25  # share of labels whose cleanest takes part the lips by less than an expression may
+LEAST_SEALED = 0.1  # mm that an expression may part the lips, however clean the takes
+SEALED_IN_TALK = 0.03  # mm that the tenths of an expression that a speaker shows may part the lips
+STRENGTHS = (0.3, 3.0)  # of a take, of its label's typical one
+FAINT = 0.05  # energy of eyes and brows, of the mean take's, that says little of a take's strength
 
 
 @dataclass(frozen=True)
@@ -118,21 +119,15 @@ def closed_form_split(
         when nothing in the speech takes is fast, or nothing lasts
     """
     config = config or SplitConfig()
-    field = _Field.build(face, motion)
+    field = Field.build(face, motion)
     spoken, worn = speech_and_expression(speech, field)
     stranger = STRANGER * np.trace(spoken) * np.eye(len(spoken))
-    slow = _share(_sealed(worn, field, SEALED_IN_TALK), spoken + stranger)
-    prior = _sealed(_local_prior(field, worn, expression, config.length), field)
-    amount = SPEECH_IN_EXPRESSION * spoken
-    references = _references(expression, _share(amount, prior), _share(0.1 * amount, prior))
-    amount = SPEECH_BESIDE_REFERENCE * spoken
-    shapes = {label: np.outer(shape, shape) for label, shape in references.items()}
-    shapes[""] = np.mean(list(shapes.values()), axis=0)
-    found = {label: _share(amount, _sealed(moment + config.trust * prior, field)) for label, moment in shapes.items()}
-    return Split(motion, _tensor(slow), {label: _tensor(matrix) for label, matrix in found.items()})
+    slow = _share(sealed(worn, field, SEALED_IN_TALK), spoken + stranger)
+    maps = speech_in_labels(expression, field, spoken, worn, config)
+    return Split(motion, _tensor(slow), {label: _tensor(matrix) for label, matrix in maps.items()})
 
 
-def speech_and_expression(speech: Group, field: _Field) -> tuple[Array, Array]:
+def speech_and_expression(speech: Group, field: Field) -> tuple[Array, Array]:
     """Second moments (P, P) of what is speech and of what is expression in speech takes.
 
     Speech changes within `HALF_SPAN` frames; expression is still there a second later. Blinks and brow flashes
@@ -180,7 +175,7 @@ def _amounts(moment: Array, fast: Array, slow: Array) -> Array:
     return scipy.optimize.nnls(np.stack([share, 1 - share], axis=1), energy)[0]
 
 
-def _upper_alone(spoken: Array, field: _Field) -> Array:
+def _upper_alone(spoken: Array, field: Field) -> Array:
     """The part (P, P) of a covariance that the upper face has and the lower face does not predict."""
     share, axes = np.linalg.eigh(field.lower)
     upper, lower = axes[:, share < MOUTH_SHARE], axes[:, share >= MOUTH_SHARE]
@@ -189,59 +184,35 @@ def _upper_alone(spoken: Array, field: _Field) -> Array:
     return upper @ (upper.T @ spoken @ upper - across.T @ np.linalg.solve(below, across)) @ upper.T
 
 
-@dataclass(frozen=True, eq=False)
-class _Field:
-    """The motion basis seen at some vertices, spread evenly over the face."""
+def speech_in_labels(
+    expression: Group, field: Field, spoken: Array, worn: Array, config: SplitConfig
+) -> dict[str, Array]:
+    """The map (P, P) of each label's takes to the speech in them, and one named "" for labels never met.
 
-    points: Array  # (n, 3) mm
-    axes: Array  # (3, n, P) displacement per unit of each coordinate
-    lower: Array  # (P, P) mean square displacement that the lower face contributes
-    parting: Array  # (P, 3N) upper minus lower lip; its squares add up to a mean square over the lip pairs
+    Two estimates, which err in different places: of what has the covariance of speech beside the expression's
+    reference, and of what the label's own way of speaking and that of all make up beside its own expression. A label
+    takes the mean of both, as far as its takes tell its way of speaking.
+    """
+    pairs = _pairs(expression, field)
+    within = max(LEAST_SEALED, float(np.quantile([field.parted(face) for face, _ in pairs.values()], SEALED_LABELS)))
+    anywhere = config.trust * sealed(local_prior(field, worn, expression.moment, config.length), field, within)
 
-    @classmethod
-    def build(cls, face: Face, motion: MotionBasis) -> _Field:
-        directions = motion.directions.double().numpy().reshape(len(motion.directions), -1, 3)
-        template = face.template.astype(np.float64) * MM_PER_M
-        chosen = _spread(template, PRIOR_VERTICES)
-        between = 0.5 * (template[face.region("lips"), 1].mean() + template[face.region("eyes"), 1].mean())
-        below = directions[:, template[:, 1] < between].reshape(len(directions), -1)
-        upper, lower = face.lip_pairs.T
-        parting = (directions[:, upper] - directions[:, lower]).reshape(len(directions), -1) / np.sqrt(len(upper))
-        seen = directions[:, chosen].transpose(2, 1, 0)
-        return cls(template[chosen], seen, below @ below.T / len(template), parting)
+    def beside(speech: Array, expression: Array) -> Array:
+        return _share(speech, sealed(expression + anywhere, field, within))
 
-    def energy(self, moment: Array) -> Array:
-        """Mean square displacement (n,) at each vertex, of coordinates with second moment (P, P)."""
-        return np.einsum("anp,pq,anq->n", self.axes, moment, self.axes)
-
-
-def _spread(points: Array, count: int) -> NDArray[np.int64]:
-    """Farthest-point sampling from the first vertex."""
-    chosen = [0]
-    distance = np.full(len(points), np.inf)
-    for _ in range(min(count, len(points)) - 1):
-        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
-        chosen.append(int(distance.argmax()))
-    return np.array(chosen)
-
-
-def _local_prior(field: _Field, worn: Array, expression: Group, length: float) -> Array:
-    """Covariance (P, P) of expression: smooth over `length` mm, strong where speech takes wear expression."""
-    place = field.energy(worn)
-    place = (place / place.mean() + PRIOR_FLOOR) / (1 + PRIOR_FLOOR) * field.energy(expression.moment).mean() / 3
-    apart = np.square(field.points[:, None] - field.points).sum(-1)
-    kernel = np.sqrt(place[:, None] * place) * np.exp(-apart / (2 * length**2))
-    kernel += PRIOR_NOISE**2 * np.eye(len(kernel))
-    precision = sum(axis.T @ np.linalg.solve(kernel, axis) for axis in field.axes)
-    return np.linalg.inv(np.asarray(precision))
-
-
-def _sealed(covariance: Array, field: _Field, within: float = SEALED) -> Array:
-    """A covariance (P, P) of expression, when it is known that the lips stay together, within so many mm."""
-    seen = covariance @ field.parting
-    noise = within**2 / field.parting.shape[1] * np.eye(field.parting.shape[1])
-    known = covariance - seen @ np.linalg.solve(field.parting.T @ seen + noise, seen.T)
-    return 0.5 * (known + known.T)
+    amount = SPEECH_IN_EXPRESSION * spoken
+    alone = anywhere / config.trust
+    references = _references(expression, _share(amount, alone), _share(0.1 * amount, alone))
+    moments = {label: np.outer(shape, shape) for label, shape in references.items()}
+    moments[""] = np.mean(list(moments.values()), axis=0)
+    maps = {label: beside(SPEECH_BESIDE_REFERENCE * spoken, moment) for label, moment in moments.items()}
+    for label, (face, talk) in pairs.items():
+        own = beside(
+            np.outer(talk, talk) + variety(talk, field) + ANY_SPEECH * spoken,
+            np.outer(face, face) + variety(face, field),
+        )
+        maps[label] = maps[label] + _certainty(face, talk) / 2 * (own - maps[label])
+    return maps
 
 
 def _share(wanted: Array, other: Array) -> Array:
@@ -265,6 +236,37 @@ def _references(expression: Group, speech_share: Array, gentle_share: Array) -> 
         shape = unit.mean(axis=0) - least * _growth(amount, unit)
         shapes[label] = shape - shape @ gentle_share
     return shapes
+
+
+def _pairs(expression: Group, field: Field) -> dict[str, tuple[Array, Array]]:
+    """Each label's expression (P,) and way of speaking (P,): its takes are one of each, in amounts of their own.
+
+    What differs most between takes equally strong is how much speech is in them, and there is none in those that
+    have least. Eyes and brows tell the strength, since speech does not move them.
+    """
+    labels = np.array(expression.names)
+    faint = FAINT * np.mean([np.square(_weighted_mean(take)).sum() for take in expression.takes])
+    pairs = {}
+    for label in sorted(set(expression.names)):
+        means = np.stack([_weighted_mean(take) for take, name in zip(expression.takes, labels) if name == label])
+        typical = means.mean(axis=0)
+        above = typical - typical @ field.lower
+        strength = np.clip((means @ above + faint) / (typical @ above + faint), *STRENGTHS)
+        unit = means / (strength / strength.mean())[:, None]
+        middle = unit.mean(axis=0)
+        growth = np.linalg.svd(unit - middle, full_matrices=False)[2][0]
+        if (growth @ field.parting) @ (middle @ field.parting) < 0:
+            growth = -growth  # speech parts the lips
+        amount = (unit - middle) @ growth
+        least = np.quantile(amount, CLEANEST)
+        pairs[label] = middle + least * growth, growth * np.sqrt(np.square(amount - least).mean())
+    return pairs
+
+
+def _certainty(expression: Array, talk: Array) -> float:
+    """How far takes tell a label's way of speaking: 0 where they differ no more than people do, at most 1."""
+    spoken, people = talk @ talk, VARIETY * (expression @ expression)
+    return float(spoken / (spoken + people + 1e-12))
 
 
 def _growth(amount: Array, rows: Array) -> Array:
