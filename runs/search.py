@@ -27,11 +27,10 @@ from visemo.data.dataset import worn_frames
 from visemo.evaluate.places import SHOWING
 from visemo.face.library import load_face
 from visemo.models.audio_encoder import STEP, AudioEncoderConfig, MelEncoder
-from visemo.training import split as closed
 from visemo.training.corpus import Corpus, Recording, thin
 from visemo.training.pca import MotionBasis, principal_motion
 from visemo.training.prior import spread
-from visemo.training.split import Group, Split, SplitConfig
+from visemo.training.split import Group, Split, SplitConfig, weighted_mean
 from visemo.units import FPS, MM_PER_M
 
 Array = NDArray[np.floating]
@@ -147,7 +146,7 @@ def true_shapes(motion: MotionBasis, takes: Sequence[Recording]) -> dict[str, tu
     found: dict[str, list[Array]] = {}
     for r in takes:
         both = [motion.coordinates(torch.from_numpy(r.truth(part))).double().numpy() for part in PARTS]
-        found.setdefault(r.take.label, []).append(MM_PER_M * np.stack([closed._weighted_mean(part) for part in both]))
+        found.setdefault(r.take.label, []).append(MM_PER_M * np.stack([weighted_mean(part) for part in both]))
     return {label: tuple(np.mean(rows, axis=0)) for label, rows in found.items()}
 
 

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from visemo.face.face import Face
-from visemo.training import prior as known_before
 from visemo.training import split as closed
 from visemo.training.pca import MotionBasis
+from visemo.training.prior import Field, sealed, spread
 from visemo.training.split import Group, Split, SplitConfig, closed_form_split
 
 Array = NDArray[np.floating]
@@ -108,7 +108,7 @@ def by_sound(material: Material) -> Split:
     """Speech is what a linear function of the sound predicts, instead of what is fast."""
     takes, speech = material.speech.takes, material.speech
 
-    def parts(_: Group, field: known_before.Field) -> tuple[Array, Array]:
+    def parts(_: Group, field: Field) -> tuple[Array, Array]:
         x = np.concatenate(material.sounds).astype(np.float64)
         y = np.concatenate([take - take.mean(axis=0) for take in takes])
         x = np.c_[x - x.mean(axis=0), np.ones(len(x))]
@@ -163,7 +163,7 @@ def localized(material: Material) -> Split:
     """Sparse localised components of both kinds of frames (SPLOCS, Neumann 2013, as alternating group soft
     thresholds); a component is speech when it is fast in talk."""
     motion = material.motion
-    rows = known_before.spread(material.face.template.astype(np.float64), VERTICES)
+    rows = spread(material.face.template.astype(np.float64), VERTICES)
     directions = (
         motion.directions.double().numpy().reshape(len(motion.directions), -1, 3)[:, rows].reshape(-1, 3 * VERTICES)
     )
@@ -220,11 +220,11 @@ def low_rank(material: Material) -> Split:
 def lip_rule(material: Material) -> Split:
     """What parts the lips in an expression is speech, nothing else: no prior, no references."""
     ours_here = closed_form_split(material.face, material.motion, material.speech, material.expression)
-    field = known_before.Field.build(material.face, material.motion)
+    field = Field.build(material.face, material.motion)
     moment = material.expression.moment
-    sealed = known_before.sealed(moment, field, 0.3)
-    other = moment - sealed
-    return replace(ours_here, spoken={"": as_map(closed._share(other, sealed))})
+    shut = sealed(moment, field, 0.3)
+    other = moment - shut
+    return replace(ours_here, spoken={"": as_map(closed._share(other, shut))})
 
 
 def known(side: str) -> Way:
@@ -234,9 +234,12 @@ def known(side: str) -> Way:
 
 def two_shapes_known(material: Material) -> Split:
     """The closed form, with each label's expression and way of speaking given."""
-    return without_rule("_pairs", lambda expression, field: {n: material.shapes[n] for n in set(expression.names)})(
-        material
-    )
+    means = {name: material.expression.means(name) for name in set(material.expression.names)}
+
+    def given(own: Array, field: Field, faint: float) -> tuple[Array, Array]:
+        return next(material.shapes[name] for name, other in means.items() if np.array_equal(own, other))
+
+    return without_rule("_pair", given)(material)
 
 
 WAYS: dict[str, Way] = {

@@ -7,8 +7,16 @@ import pytest
 import torch
 
 from visemo.training.pca import principal_motion
-from visemo.training.prior import Field, sealed
-from visemo.training.split import Group, SplitConfig, _references, closed_form_split, speech_and_expression
+from visemo.training.prior import Field, sealed, variety
+from visemo.training.split import (
+    Group,
+    SplitConfig,
+    _certainty,
+    _pair,
+    _reference,
+    closed_form_split,
+    speech_and_expression,
+)
 from visemo.types import VisemoError
 
 SPEECH = ("jawOpen", "mouthPucker")
@@ -121,11 +129,87 @@ def test_a_reference_is_drawn_out_to_where_a_label_has_least_speech():
         for size, amount in zip(random.uniform(0.7, 1.2, 20), amounts)
     ]
     share = np.diag([0.0, 0.8, 0, 0, 0, 0])  # knows the direction, not that it takes all
-    found = _references(Group(takes, ["happy"] * 20), share, np.zeros((6, 6)))
-    assert list(found) == ["happy"]
-    assert found["happy"] @ pure > 0.999 * np.linalg.norm(found["happy"])  # the mean of the takes has 0.86
-    alone = _references(Group(takes[:1], ["happy"]), share, np.zeros((6, 6)))["happy"]
+    means = Group(takes, ["happy"] * 20).means("happy")
+    found = _reference(means, share, np.zeros((6, 6)))
+    assert found @ pure > 0.999 * np.linalg.norm(found)  # the mean of the takes has 0.86
+    alone = _reference(means[:1], share, np.zeros((6, 6)))
     assert alone @ pure > 0.99 * np.linalg.norm(alone)  # a single take is its own reference
+
+
+def plain_field(**changes):
+    """Six coordinates: the first is above the mouth, the third parts the lips."""
+    lower = np.diag([0, 1, 1, 1, 1, 1.0])
+    return Field(**{"points": np.zeros((0, 3)), "axes": np.zeros((3, 0, 6)), "lower": lower,
+                    "parting": np.eye(6)[:, 2:3], **changes})  # fmt: skip
+
+
+def test_a_pair_is_the_expression_and_the_way_of_speaking_of_a_label():
+    random = np.random.default_rng(6)
+    pure, spoken = np.array([1, 1, 0.4, 0, 0, 0.0]), np.array([0, 0, 1.5, -1, 0, 0.0])
+    amounts = np.concatenate([np.zeros(3), random.uniform(0.2, 1.2, 37)])
+    takes = [
+        np.outer(np.hanning(40), size * (pure + amount * spoken) + random.normal(0, 0.01, 6))
+        for size, amount in zip(random.uniform(0.6, 1.4, 40), amounts)
+    ]
+    # parted lips (0.4) are the expression's own: the cleanest takes have them
+    face, talk = _pair(Group(takes, ["gasp"] * 40).means("gasp"), plain_field(), 0.05)
+    assert face @ pure > 0.998 * np.linalg.norm(face) * np.linalg.norm(pure)  # the mean of the takes has 0.83
+    assert talk @ spoken > 0.995 * np.linalg.norm(talk) * np.linalg.norm(spoken)
+    # and the way of speaking is as large as it is in a typical take
+    typical = np.sqrt(np.square(amounts).mean()) * np.linalg.norm(spoken) / np.linalg.norm(pure)
+    assert np.linalg.norm(talk) / np.linalg.norm(face) == pytest.approx(typical, rel=0.15)
+
+
+def test_takes_tell_a_way_of_speaking_as_far_as_they_differ_more_than_people_do():
+    smile, none = np.array([3.0, 4.0]), np.zeros(2)
+    assert _certainty(smile, none) == 0  # a single take, or takes all alike
+    assert _certainty(smile, 0.03**0.5 * smile[::-1]) == pytest.approx(0.5)
+    assert 0.97 < _certainty(smile, smile) < 1
+    assert _certainty(none, none) == 0  # a neutral face
+
+
+def smooth_by_loops(field, energy, length):
+    count, size = len(field.points), field.axes.shape[2]
+    kernel = np.zeros((count, count))
+    for i in range(count):
+        for j in range(count):
+            apart = sum((field.points[i, k] - field.points[j, k]) ** 2 for k in range(3))
+            kernel[i, j] = (energy[i] * energy[j]) ** 0.5 * np.exp(-apart / (2 * length**2)) + 0.05**2 * (i == j)
+    precision = np.zeros((size, size))
+    for axis in field.axes:
+        precision += axis.T @ np.linalg.inv(kernel) @ axis
+    return np.linalg.inv(precision)
+
+
+def test_people_differ_smoothly_and_where_a_shape_is(tiny_face, motion):
+    field = Field.build(tiny_face, motion)
+    energy = np.random.default_rng(8).uniform(0.1, 2, len(field.points))
+    np.testing.assert_allclose(field.smooth(energy, 12.0), smooth_by_loops(field, energy, 12.0), rtol=1e-6, atol=1e-9)
+    brow = coordinates(motion, tiny_face.shape("browInnerUp").reshape(1, -1).astype(np.float64))[0]
+    differ = field.energy(variety(brow, field))
+    own = field.energy(np.outer(brow, brow))
+    moved = own > 0.5 * own.max()
+    assert differ[own < 1e-3 * own.max()].mean() < 0.3 * differ[moved].mean()
+    assert differ[moved].mean() < 0.03 * own[moved].mean()
+
+
+def test_how_far_expressions_part_the_lips_is_read_from_the_cleanest_takes(tiny_face, shapes, takes, motion):
+    """The same opening is the expression's where a label's cleanest takes have it, and speech's where they do not."""
+    field, random = Field.build(tiny_face, motion), np.random.default_rng(9)
+    speech = [coordinates(motion, sum(take)) for take in takes[0]]
+    jaw, brow = (coordinates(motion, shapes[name][None])[0] for name in ("jawOpen", "browInnerUp"))
+    rise = np.sin(np.linspace(0, np.pi, 60))[:, None]
+    amounts = np.concatenate([np.zeros(4), random.uniform(0.2, 1, 26)])
+    kept = []
+    for opening in (0.0, 0.5):
+        own = [rise * (2 * brow + (opening + 0.5 * amount) * jaw) for amount in amounts]
+        split = closed_form_split(
+            tiny_face, motion, Group(speech, ["a"] * len(speech)), Group(own, ["gasp"] * len(own))
+        )
+        clean = 2 * brow + 0.5 * jaw
+        kept.append(field.parted(clean - clean @ split.speech_of("gasp").double().numpy()) / field.parted(clean))
+    assert kept[0] < 0.02
+    assert kept[1] > 0.5
 
 
 def test_a_label_that_never_moves_has_no_shape_and_spoils_none(takes, motion, tiny_face):

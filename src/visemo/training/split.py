@@ -2,8 +2,8 @@
 
 Reconstruction cannot tell S c + X d from S (c - M d) + (X + S M) d, whatever M; a penalty on the leaks
 picks the M of the naive sum. Three facts from outside fix it: in speech takes, speech is fast and
-expression slow; an expression is local, absent where slow speech is absent, and never parts the lips, which is
-speech's to do; and some takes of an expression have hardly any speech in them. Here these become matrices in the
+expression slow; an expression is local, absent where slow speech is absent, and parts the lips no further than in the
+cleanest takes; and some takes of an expression have hardly any speech in them. Here these become matrices in the
 coordinates of a motion basis, which the fusion module is then taught.
 """
 
@@ -100,6 +100,10 @@ class Group:
         """E[x^T x], (P, P) mm^2."""
         return self.frames.T @ self.frames / sum(len(take) for take in self.takes)
 
+    def means(self, name: str) -> Array:
+        """Mean frame (n, P) of each of its takes, each frame counting by its amplitude."""
+        return np.stack([weighted_mean(take) for take, own in zip(self.takes, self.names) if own == name])
+
 
 def closed_form_split(
     face: Face, motion: MotionBasis, speech: Group, expression: Group, config: SplitConfig | None = None
@@ -193,24 +197,22 @@ def speech_in_labels(
     reference, and of what the label's own way of speaking and that of all make up beside its own expression. A label
     takes the mean of both, as far as its takes tell its way of speaking.
     """
-    pairs = _pairs(expression, field)
+    means = {label: expression.means(label) for label in sorted(set(expression.names))}
+    faint = FAINT * np.mean(np.square(np.concatenate(list(means.values()))).sum(axis=1))
+    pairs = {label: _pair(own, field, faint) for label, own in means.items()}
     within = max(LEAST_SEALED, float(np.quantile([field.parted(face) for face, _ in pairs.values()], SEALED_LABELS)))
-    anywhere = config.trust * sealed(local_prior(field, worn, expression.moment, config.length), field, within)
+    prior = sealed(local_prior(field, worn, expression.moment, config.length), field, within)
 
-    def beside(speech: Array, expression: Array) -> Array:
-        return _share(speech, sealed(expression + anywhere, field, within))
+    def beside(speech: Array, shape: Array) -> Array:
+        return _share(speech, sealed(shape + config.trust * prior, field, within))
 
-    amount = SPEECH_IN_EXPRESSION * spoken
-    alone = anywhere / config.trust
-    references = _references(expression, _share(amount, alone), _share(0.1 * amount, alone))
-    moments = {label: np.outer(shape, shape) for label, shape in references.items()}
+    some, little = (_share(part * SPEECH_IN_EXPRESSION * spoken, prior) for part in (1.0, 0.1))
+    moments = {label: _moment(_reference(own, some, little)) for label, own in means.items()}
     moments[""] = np.mean(list(moments.values()), axis=0)
     maps = {label: beside(SPEECH_BESIDE_REFERENCE * spoken, moment) for label, moment in moments.items()}
     for label, (face, talk) in pairs.items():
-        own = beside(
-            np.outer(talk, talk) + variety(talk, field) + ANY_SPEECH * spoken,
-            np.outer(face, face) + variety(face, field),
-        )
+        said = _moment(talk) + variety(talk, field) + ANY_SPEECH * spoken
+        own = beside(said, _moment(face) + variety(face, field))
         maps[label] = maps[label] + _certainty(face, talk) / 2 * (own - maps[label])
     return maps
 
@@ -220,47 +222,40 @@ def _share(wanted: Array, other: Array) -> Array:
     return np.linalg.solve(wanted + other + 1e-9 * np.trace(other) * np.eye(len(other)), wanted)
 
 
-def _references(expression: Group, speech_share: Array, gentle_share: Array) -> dict[str, Array]:
-    """Each label's shape (P,) without speech: its takes, drawn out to where they have least."""
-    labels = np.array(expression.names)
-    shapes = {}
-    for label in sorted(set(expression.names)):
-        means = np.stack([_weighted_mean(take) for take, name in zip(expression.takes, labels) if name == label])
-        residual = means - means @ speech_share
-        typical = residual.mean(axis=0)
-        strength = np.maximum(residual @ typical / max(typical @ typical, 1e-12), 0.2)
-        unit = means / strength[:, None]
-        leak = unit @ speech_share
-        amount = leak @ _growth(leak @ leak.mean(axis=0), leak)  # of speech in each take
-        least = amount.mean() - np.quantile(amount, CLEANEST)
-        shape = unit.mean(axis=0) - least * _growth(amount, unit)
-        shapes[label] = shape - shape @ gentle_share
-    return shapes
+def _reference(means: Array, some: Array, little: Array) -> Array:
+    """A label's shape (P,) without speech: the means (n, P) of its takes, drawn out to where they have least.
+
+    `some` and `little` are maps to what may be speech in them.
+    """
+    residual = means - means @ some
+    typical = residual.mean(axis=0)
+    strength = np.maximum(residual @ typical / max(typical @ typical, 1e-12), 0.2)
+    unit = means / strength[:, None]
+    leak = unit @ some
+    amount = leak @ _growth(leak @ leak.mean(axis=0), leak)  # of speech in each take
+    least = amount.mean() - np.quantile(amount, CLEANEST)
+    shape = unit.mean(axis=0) - least * _growth(amount, unit)
+    return shape - shape @ little
 
 
-def _pairs(expression: Group, field: Field) -> dict[str, tuple[Array, Array]]:
-    """Each label's expression (P,) and way of speaking (P,): its takes are one of each, in amounts of their own.
+def _pair(means: Array, field: Field, faint: float) -> tuple[Array, Array]:
+    """A label's expression (P,) and way of speaking (P,): its takes are one of each, in amounts of their own.
 
     What differs most between takes equally strong is how much speech is in them, and there is none in those that
-    have least. Eyes and brows tell the strength, since speech does not move them.
+    have least. Eyes and brows tell the strength, since speech does not move them; below the energy `faint` they hardly
+    do.
     """
-    labels = np.array(expression.names)
-    faint = FAINT * np.mean([np.square(_weighted_mean(take)).sum() for take in expression.takes])
-    pairs = {}
-    for label in sorted(set(expression.names)):
-        means = np.stack([_weighted_mean(take) for take, name in zip(expression.takes, labels) if name == label])
-        typical = means.mean(axis=0)
-        above = typical - typical @ field.lower
-        strength = np.clip((means @ above + faint) / (typical @ above + faint), *STRENGTHS)
-        unit = means / (strength / strength.mean())[:, None]
-        middle = unit.mean(axis=0)
-        growth = np.linalg.svd(unit - middle, full_matrices=False)[2][0]
-        if (growth @ field.parting) @ (middle @ field.parting) < 0:
-            growth = -growth  # speech parts the lips
-        amount = (unit - middle) @ growth
-        least = np.quantile(amount, CLEANEST)
-        pairs[label] = middle + least * growth, growth * np.sqrt(np.square(amount - least).mean())
-    return pairs
+    typical = means.mean(axis=0)
+    above = typical - typical @ field.lower
+    strength = np.clip((means @ above + faint) / (typical @ above + faint), *STRENGTHS)
+    unit = means / (strength / strength.mean())[:, None]
+    middle = unit.mean(axis=0)
+    growth = np.linalg.svd(unit - middle, full_matrices=False)[2][0]
+    if (growth @ field.parting) @ (middle @ field.parting) < 0:
+        growth = -growth  # speech parts the lips
+    amount = (unit - middle) @ growth
+    least = np.quantile(amount, CLEANEST)
+    return middle + least * growth, growth * np.sqrt(np.square(amount - least).mean())
 
 
 def _certainty(expression: Array, talk: Array) -> float:
@@ -275,10 +270,14 @@ def _growth(amount: Array, rows: Array) -> Array:
     return beyond @ rows / max(float(beyond @ beyond), 1e-12)
 
 
-def _weighted_mean(take: Array) -> Array:
+def weighted_mean(take: Array) -> Array:
     """Mean frame, each frame counting by its amplitude."""
     amplitude = np.sqrt(np.square(take).sum(axis=1)) + 1e-12
     return amplitude @ take / amplitude.sum()
+
+
+def _moment(shape: Array) -> Array:
+    return np.outer(shape, shape)
 
 
 def _tensor(matrix: Array) -> Tensor:
