@@ -4,13 +4,15 @@
 
 Every way is the recipe `default` with some settings changed, on 64 x 64 maps, its losses measured at 1200 vertices.
 All share the split that they learn from; a seed is that of the frames, the batches and the convolutions' start.
-Measured as in `runs/search.py`, on pairs of the validation part.
+Measured as in `runs/search.py`, on pairs of the validation part. With `--runs RUN ...` nothing is trained: these runs
+of `visemo train fusion` are measured, at full size.
 """
 
 from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from search import Exam, Table, options
 from ways import VERTICES
 
 from visemo.face.library import load_face
+from visemo.models.checkpoint import load_parts
+from visemo.models.fusion import Fusion
 from visemo.training.corpus import Corpus, Recording
 from visemo.training.fusion import FusionRecipe, FusionTask
 from visemo.training.split import Split
@@ -53,7 +57,7 @@ class Trial(FusionTask):
         return Trial.found
 
 
-def trained(recipe: FusionRecipe, corpus: Corpus) -> FusionTask:
+def trained(recipe: FusionRecipe, corpus: Corpus) -> Fusion:
     torch.manual_seed(recipe.seed)
     task = Trial(recipe, corpus, torch.device("cpu"))
     for step in range(recipe.steps):
@@ -62,13 +66,13 @@ def trained(recipe: FusionRecipe, corpus: Corpus) -> FusionTask:
         task.optimizer.zero_grad()
         task.losses(step)["loss"].backward()
         task.optimizer.step()
-    return task
-
-
-def marks(exam: Exam, task: FusionTask) -> np.ndarray:
-    """`Exam.marks` of w_A and w_E alone."""
     model = copy.deepcopy(task.model).eval()
     model.set_basis(task._basis())
+    return model
+
+
+def marks(exam: Exam, model: Fusion) -> np.ndarray:
+    """`Exam.marks` of w_A and w_E alone."""
     halves = model.basis[:, exam.rows].flatten(1).split([model.config.speech_shapes, model.config.expression_shapes])
 
     def own(r: Recording) -> np.ndarray:
@@ -84,9 +88,17 @@ def marks(exam: Exam, task: FusionTask) -> np.ndarray:
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--runs", type=Path, nargs="+", default=[], help="measure these instead of training")
     args = parser.parse_args()
     corpus = Corpus([args.store], load_face(args.face), "heldout")
-    table, exam = Table(corpus, f"{args.steps} steps, {args.seeds} seeds", args.out), Exam(corpus)
+    what = "trained runs" if args.runs else f"{args.steps} steps, {args.seeds} seeds"
+    table, exam = Table(corpus, what, args.out), Exam(corpus)
+    for run in args.runs:
+        fusion = load_parts(run / "model").fusion
+        assert fusion is not None, f"{run}: a run of `visemo train fusion` is needed"
+        table.row(run.name, [marks(exam, fusion)])
+    if args.runs:
+        return
     base = replace(FusionRecipe.default(args.steps), horizon=args.steps, vertices=VERTICES, pool=8000, split="heldout")
     for name, changes in WAYS.items():
         if any(word in name for word in args.only):

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from visemo.face.face import Face
+from visemo.training import prior
 from visemo.training import split as closed
 from visemo.training.pca import MotionBasis
 from visemo.training.prior import Field, sealed, spread
@@ -53,14 +54,15 @@ def ours(config: SplitConfig | None = None, **constants: float) -> Way:
     """The closed form with other settings."""
 
     def way(material: Material) -> Split:
-        kept = {name: getattr(closed, name) for name in constants}
+        homes = {name: closed if hasattr(closed, name) else prior for name in constants}
+        kept = {name: getattr(home, name) for name, home in homes.items()}
         try:
-            for name, value in constants.items():
-                setattr(closed, name, value)
+            for name, home in homes.items():
+                setattr(home, name, constants[name])
             return closed_form_split(material.face, material.motion, material.speech, material.expression, config)
         finally:
-            for name, value in kept.items():
-                setattr(closed, name, value)
+            for name, home in homes.items():
+                setattr(home, name, kept[name])
 
     return way
 
@@ -254,7 +256,7 @@ WAYS: dict[str, Way] = {
     **{f"trust in the local prior {t:g}": ours(SplitConfig(trust=t)) for t in (0.02, 0.2)},
     **{f"share of cleanest takes {q:g}": ours(CLEANEST=q) for q in (0.02, 0.1)},
     "lips may part freely": ours(LEAST_SEALED=1e3, SEALED_IN_TALK=1e3),
-    "no rule for blinks and brows": without_rule("_upper_alone", lambda spoken, field: np.zeros_like(spoken)),
+    "the upper face may talk": ours(MOUTH_SHARE=-1.0),
     "offsets of 1 mm per speaker": offsets(1.0),
     "offsets of 3 mm per speaker": offsets(3.0),
     "no clean take": never_clean,

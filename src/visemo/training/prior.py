@@ -14,6 +14,7 @@ from visemo.units import MM_PER_M
 Array = NDArray[np.floating]
 
 VERTICES = 300  # at which a face is seen
+MOUTH_SHARE = 0.3  # directions with less of their energy in the lower face belong to the upper
 NOISE = 0.05  # mm
 FLOOR = 0.02  # energy allowed everywhere, of the mean
 VARIETY = 0.03  # energy of how people differ in a shape, of the shape's own
@@ -27,6 +28,8 @@ class Field:
     points: Array  # (n, 3) mm
     axes: Array  # (3, n, P) displacement per unit of each coordinate
     lower: Array  # (P, P) mean square displacement that the lower face contributes
+    above: Array  # (P, A) orthonormal directions that belong to the upper face
+    below: Array  # (P, P - A) those of the lower, where speech is
     parting: Array  # (P, 3N) upper minus lower lip; its squares add up to a mean square over the lip pairs
 
     @classmethod
@@ -39,7 +42,10 @@ class Field:
         upper, lower = face.lip_pairs.T
         parting = (directions[:, upper] - directions[:, lower]).reshape(len(directions), -1) / np.sqrt(len(upper))
         seen = directions[:, chosen].transpose(2, 1, 0)
-        return cls(template[chosen], seen, below @ below.T / len(template), parting)
+        lower_face = below @ below.T / len(template)
+        share, turned = np.linalg.eigh(lower_face)
+        upper_ones, lower_ones = turned[:, share < MOUTH_SHARE], turned[:, share >= MOUTH_SHARE]
+        return cls(template[chosen], seen, lower_face, upper_ones, lower_ones, parting)
 
     def energy(self, moment: Array) -> Array:
         """Mean square displacement (n,) at each vertex, of coordinates with second moment (P, P)."""

@@ -28,7 +28,6 @@ Array = NDArray[np.floating]
 
 HALF_SPAN = 2  # frames: 133 ms between the two frames whose difference counts as fast
 BLOCK = 20  # frames: means over 2/3 s, compared with other such means of the take that are not next to them
-MOUTH_SHARE = 0.3  # directions with less of their energy in the lower face belong to the upper
 STRANGER = 1e-4  # energy that an unmet speaker's mouth may put into any direction, of speech's energy
 SPEECH_IN_EXPRESSION = 0.05  # energy of the speech in expression takes, of speech itself, where nothing else is known
 SPEECH_BESIDE_REFERENCE = 0.3  # the same where the expression's own shape is known
@@ -134,8 +133,8 @@ def closed_form_split(
 def speech_and_expression(speech: Group, field: Field) -> tuple[Array, Array]:
     """Second moments (P, P) of what is speech and of what is expression in speech takes.
 
-    Speech changes within `HALF_SPAN` frames; expression is still there a second later. Blinks and brow flashes
-    are fast too: what the upper face does fast without the lower face is expression.
+    Speech changes within `HALF_SPAN` frames; expression is still there a second later. Blinks are fast too, and brows
+    go up with stressed vowels: whatever the upper face does is expression.
 
     Raises VisemoError when nothing in the takes is fast, or nothing stays.
     """
@@ -147,8 +146,8 @@ def speech_and_expression(speech: Group, field: Field) -> tuple[Array, Array]:
         )
     amounts = _amounts(speech.moment, fast, slow)
     spoken, worn = amounts[0] * fast, amounts[1] * slow
-    apart = _upper_alone(spoken, field)
-    return spoken - apart, worn + apart
+    above, below = field.above @ field.above.T, field.below @ field.below.T
+    return below @ spoken @ below, worn + above @ spoken @ above
 
 
 def _lasting(speech: Group) -> Array:
@@ -177,15 +176,6 @@ def _amounts(moment: Array, fast: Array, slow: Array) -> Array:
     share, filters = scipy.linalg.eigh(fast, both)
     energy = np.einsum("pi,pq,qi->i", filters, moment, filters)
     return scipy.optimize.nnls(np.stack([share, 1 - share], axis=1), energy)[0]
-
-
-def _upper_alone(spoken: Array, field: Field) -> Array:
-    """The part (P, P) of a covariance that the upper face has and the lower face does not predict."""
-    share, axes = np.linalg.eigh(field.lower)
-    upper, lower = axes[:, share < MOUTH_SHARE], axes[:, share >= MOUTH_SHARE]
-    below, across = lower.T @ spoken @ lower, lower.T @ spoken @ upper
-    below += 1e-3 * np.trace(below) / len(below) * np.eye(len(below))
-    return upper @ (upper.T @ spoken @ upper - across.T @ np.linalg.solve(below, across)) @ upper.T
 
 
 def speech_in_labels(
@@ -246,8 +236,8 @@ def _pair(means: Array, field: Field, faint: float) -> tuple[Array, Array]:
     do.
     """
     typical = means.mean(axis=0)
-    above = typical - typical @ field.lower
-    strength = np.clip((means @ above + faint) / (typical @ above + faint), *STRENGTHS)
+    aloft = typical - typical @ field.lower
+    strength = np.clip((means @ aloft + faint) / (typical @ aloft + faint), *STRENGTHS)
     unit = means / (strength / strength.mean())[:, None]
     middle = unit.mean(axis=0)
     growth = np.linalg.svd(unit - middle, full_matrices=False)[2][0]
@@ -255,7 +245,8 @@ def _pair(means: Array, field: Field, faint: float) -> tuple[Array, Array]:
         growth = -growth  # speech parts the lips
     amount = (unit - middle) @ growth
     least = np.quantile(amount, CLEANEST)
-    return middle + least * growth, growth * np.sqrt(np.square(amount - least).mean())
+    talk = field.below @ (growth @ field.below)
+    return middle + least * growth, talk * np.sqrt(np.square(amount - least).mean())
 
 
 def _certainty(expression: Array, talk: Array) -> float:
