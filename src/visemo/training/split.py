@@ -33,6 +33,7 @@ SPEECH_IN_EXPRESSION = 0.05  # energy of the speech in expression takes, of spee
 SPEECH_BESIDE_REFERENCE = 0.3  # the same where the expression's own shape is known
 ANY_SPEECH = 0.02  # the same beside the way of speaking that is found for a label
 CLEANEST = 0.05  # share of a label's takes that have less speech in them than its reference
+COMPARED = 5  # takes of a label, of which fewer do not tell how they differ
 SEALED_LABELS = 0.25  # share of labels whose cleanest takes part the lips by less than an expression may
 LEAST_SEALED = 0.1  # mm that an expression may part the lips, however clean the takes
 SEALED_IN_TALK = 0.03  # mm that the tenths of an expression that a speaker shows may part the lips
@@ -185,12 +186,14 @@ def speech_in_labels(
 
     Two estimates, which err in different places: of what has the covariance of speech beside the expression's
     reference, and of what the label's own way of speaking and that of all make up beside its own expression. A label
-    takes the mean of both, as far as its takes tell its way of speaking.
+    takes the mean of both, as far as its takes tell its way of speaking. How far expressions part the lips is what the
+    cleanest takes show; labels with too few takes to tell count as shut.
     """
     means = {label: expression.means(label) for label in sorted(set(expression.names))}
     faint = FAINT * np.mean(np.square(np.concatenate(list(means.values()))).sum(axis=1))
-    pairs = {label: _pair(own, field, faint) for label, own in means.items()}
-    within = max(LEAST_SEALED, float(np.quantile([field.parted(face) for face, _ in pairs.values()], SEALED_LABELS)))
+    pairs = {label: _pair(own, field, faint) for label, own in means.items() if len(own) >= COMPARED}
+    parted = [field.parted(pairs[label][0]) if label in pairs else 0.0 for label in means]
+    within = max(LEAST_SEALED, float(np.quantile(parted, SEALED_LABELS)))
     prior = sealed(local_prior(field, worn, expression.moment, config.length), field, within)
 
     def beside(speech: Array, shape: Array) -> Array:
