@@ -152,7 +152,7 @@ def test_a_reference_is_drawn_out_to_where_a_label_has_least_speech():
 def plain_field():
     """Six coordinates: the first is above the mouth, the third parts the lips."""
     lower, axes = np.diag([0, 1, 1, 1, 1, 1.0]), np.eye(6)
-    return Field(np.zeros((0, 3)), np.zeros((3, 0, 6)), lower, axes[:, :1], axes[:, 1:], axes[:, 2:3])
+    return Field(np.zeros((0, 3)), np.zeros((3, 0, 6)), lower, axes[:, 2:3])
 
 
 def test_a_pair_is_the_expression_and_the_way_of_speaking_of_a_label():

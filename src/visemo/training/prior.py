@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,6 @@ class Field:
     points: Array  # (n, 3) mm
     axes: Array  # (3, n, P) displacement per unit of each coordinate
     lower: Array  # (P, P) mean square displacement that the lower face contributes
-    above: Array  # (P, A) orthonormal directions that belong to the upper face
-    below: Array  # (P, P - A) those of the lower, where speech is
     parting: Array  # (P, 3N) upper minus lower lip; its squares add up to a mean square over the lip pairs
 
     @classmethod
@@ -42,10 +41,19 @@ class Field:
         upper, lower = face.lip_pairs.T
         parting = (directions[:, upper] - directions[:, lower]).reshape(len(directions), -1) / np.sqrt(len(upper))
         seen = directions[:, chosen].transpose(2, 1, 0)
-        lower_face = below @ below.T / len(template)
-        share, turned = np.linalg.eigh(lower_face)
-        upper_ones, lower_ones = turned[:, share < MOUTH_SHARE], turned[:, share >= MOUTH_SHARE]
-        return cls(template[chosen], seen, lower_face, upper_ones, lower_ones, parting)
+        return cls(template[chosen], seen, below @ below.T / len(template), parting)
+
+    @cached_property
+    def above(self) -> Array:
+        """Projector (P, P) on the directions that belong to the upper face."""
+        share, axes = np.linalg.eigh(self.lower)
+        upper = axes[:, share < MOUTH_SHARE]
+        return upper @ upper.T
+
+    @property
+    def below(self) -> Array:
+        """Projector (P, P) on those of the lower face, where speech is."""
+        return np.eye(len(self.lower)) - self.above
 
     def energy(self, moment: Array) -> Array:
         """Mean square displacement (n,) at each vertex, of coordinates with second moment (P, P)."""

@@ -147,8 +147,7 @@ def speech_and_expression(speech: Group, field: Field) -> tuple[Array, Array]:
         )
     amounts = _amounts(speech.moment, fast, slow)
     spoken, worn = amounts[0] * fast, amounts[1] * slow
-    above, below = field.above @ field.above.T, field.below @ field.below.T
-    return below @ spoken @ below, worn + above @ spoken @ above
+    return field.below @ spoken @ field.below, worn + field.above @ spoken @ field.above
 
 
 def _lasting(speech: Group) -> Array:
@@ -248,7 +247,7 @@ def _pair(means: Array, field: Field, faint: float) -> tuple[Array, Array]:
         growth = -growth  # speech parts the lips
     amount = (unit - middle) @ growth
     least = np.quantile(amount, CLEANEST)
-    talk = field.below @ (growth @ field.below)
+    talk = growth @ field.below
     return middle + least * growth, talk * np.sqrt(np.square(amount - least).mean())
 
 
