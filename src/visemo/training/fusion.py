@@ -108,7 +108,7 @@ class FusionRecipe:
     def default(cls, steps: int = 2500) -> FusionRecipe:
         """The lean network, begun at the closed-form split and taught by it."""
         return cls(
-            steps, horizon=2500, network="default", objective="split", sparsity=2e-3, group=2e-3, anchor=1.0,
+            steps, horizon=2500, network="default", objective="split", sparsity=2e-3, group=2e-3, anchor=3.0,
             unit_norm=True, pool=12_000, vertices=2000,
         )  # fmt: skip
 

@@ -1,9 +1,10 @@
 """What of a recording is speech and what is expression, in closed form.
 
 Reconstruction cannot tell S c + X d from S (c - M d) + (X + S M) d, whatever M; a penalty on the leaks
-picks the M of the naive sum. Three facts from outside fix it: in speech takes, speech is fast and
+picks the M of the naive sum. Four facts from outside fix it: in speech takes, speech is fast and
 expression slow; an expression is local, absent where slow speech is absent, and parts the lips no further than in the
-cleanest takes; and some takes of an expression have hardly any speech in them. Here these become matrices in the
+cleanest takes; some takes of an expression have hardly any speech in them, and it comes and goes at times of its own;
+and what a face shows while it talks is some of what it shows in expression takes. Here these become matrices in the
 coordinates of a motion basis, which the fusion module is then taught.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -36,9 +38,11 @@ CLEANEST = 0.05  # share of a label's takes that have less speech in them than i
 COMPARED = 5  # takes of a label, of which fewer do not tell how they differ
 SEALED_LABELS = 0.25  # share of labels whose cleanest takes part the lips by less than an expression may
 LEAST_SEALED = 0.1  # mm that an expression may part the lips, however clean the takes
-SEALED_IN_TALK = 0.03  # mm that the tenths of an expression that a speaker shows may part the lips
+SHOWN_IN_TALK = 0.3  # of an expression, by a speaker, where no take tells how much
 STRENGTHS = (0.3, 3.0)  # of a take, of its label's typical one
 FAINT = 0.05  # energy of eyes and brows, of the mean take's, that says little of a take's strength
+OWN_TIME = 1e-4  # energy of what comes and goes at times of its own, of all motion, that is more than rounding
+TIMING_TELLS = 0.8  # of how takes of a label differ, when times within takes tell what differs
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,28 @@ class Group:
         """E[x^T x], (P, P) mm^2."""
         return self.frames.T @ self.frames / sum(len(take) for take in self.takes)
 
-    def means(self, name: str) -> Array:
-        """Mean frame (n, P) of each of its takes, each frame counting by its amplitude."""
-        return np.stack([weighted_mean(take) for take, own in zip(self.takes, self.names) if own == name])
+    def named(self, name: str) -> list[Array]:
+        """Its takes."""
+        return [take for take, own in zip(self.takes, self.names) if own == name]
+
+
+class Talk(NamedTuple):
+    """Second moments (P, P) of both parts of speech takes."""
+
+    spoken: Array  # speech
+    worn: Array  # the expression that a face shows meanwhile
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What the expression takes of every label tell, before anything is known of talk.
+
+    pairs : a label's expression (P,) and way of speaking (P,), of those with enough takes
+    within : mm that an expression may part the lips
+    """
+
+    pairs: Mapping[str, tuple[Array, Array]]
+    within: float
 
 
 def closed_form_split(
@@ -124,15 +147,13 @@ def closed_form_split(
     """
     config = config or SplitConfig()
     field = Field.build(face, motion)
-    spoken, worn = speech_and_expression(speech, field)
-    stranger = STRANGER * np.trace(spoken) * np.eye(len(spoken))
-    slow = _share(sealed(worn, field, SEALED_IN_TALK), spoken + stranger)
-    maps = speech_in_labels(expression, field, spoken, worn, config)
+    talk, labels = speech_and_expression(speech, field), read_labels(expression, field)
+    maps, slow = speech_in_labels(expression, labels, field, talk, config), expression_in_talk(labels, field, talk)
     return Split(motion, _tensor(slow), {label: _tensor(matrix) for label, matrix in maps.items()})
 
 
-def speech_and_expression(speech: Group, field: Field) -> tuple[Array, Array]:
-    """Second moments (P, P) of what is speech and of what is expression in speech takes.
+def speech_and_expression(speech: Group, field: Field) -> Talk:
+    """What is speech and what is expression in speech takes.
 
     Speech changes within `HALF_SPAN` frames; expression is still there a second later. Blinks are fast too, and brows
     go up with stressed vowels: whatever the upper face does is expression.
@@ -147,7 +168,7 @@ def speech_and_expression(speech: Group, field: Field) -> tuple[Array, Array]:
         )
     amounts = _amounts(speech.moment, fast, slow)
     spoken, worn = amounts[0] * fast, amounts[1] * slow
-    return field.below @ spoken @ field.below, worn + field.above @ spoken @ field.above
+    return Talk(field.below @ spoken @ field.below, worn + field.above @ spoken @ field.above)
 
 
 def _lasting(speech: Group) -> Array:
@@ -178,34 +199,54 @@ def _amounts(moment: Array, fast: Array, slow: Array) -> Array:
     return scipy.optimize.nnls(np.stack([share, 1 - share], axis=1), energy)[0]
 
 
+def expression_in_talk(labels: Labels, field: Field, talk: Talk) -> Array:
+    """The map (P, P) of speech takes to the expression in them.
+
+    Two estimates of what faces show in talk, which err in different places, are averaged: what lasts there, `worn`, and
+    the labels' own expressions, at the strength that fits. That share of an expression parts the lips by the same share
+    of what an expression may.
+    """
+    shown, worn = SHOWN_IN_TALK, talk.worn
+    if labels.pairs:
+        faces = np.mean([_alike(face, field) for face, _ in labels.pairs.values()], axis=0)
+        shown = min(1.0, float(np.sqrt(np.trace(worn) / max(np.trace(faces), 1e-12))))
+        worn = 0.5 * (worn + shown**2 * faces)
+    stranger = STRANGER * np.trace(talk.spoken) * np.eye(len(worn))
+    return _share(sealed(worn, field, shown * labels.within), talk.spoken + stranger)
+
+
+def read_labels(expression: Group, field: Field) -> Labels:
+    """How far expressions part the lips is what the cleanest takes show; labels with too few takes to tell count as
+    shut."""
+    takes = {label: expression.named(label) for label in sorted(set(expression.names))}
+    faint = FAINT * np.mean([np.square(weighted_mean(take)).sum() for take in expression.takes])
+    pairs = {label: _pair(own, field, float(faint)) for label, own in takes.items() if len(own) >= COMPARED}
+    parted = [field.parted(pairs[label][0]) if label in pairs else 0.0 for label in takes]
+    return Labels(pairs, max(LEAST_SEALED, float(np.quantile(parted, SEALED_LABELS))))
+
+
 def speech_in_labels(
-    expression: Group, field: Field, spoken: Array, worn: Array, config: SplitConfig
+    expression: Group, labels: Labels, field: Field, talk: Talk, config: SplitConfig
 ) -> dict[str, Array]:
     """The map (P, P) of each label's takes to the speech in them, and one named "" for labels never met.
 
-    Two estimates, which err in different places: of what has the covariance of speech beside the expression's
-    reference, and of what the label's own way of speaking and that of all make up beside its own expression. A label
-    takes the mean of both, as far as its takes tell its way of speaking. How far expressions part the lips is what the
-    cleanest takes show; labels with too few takes to tell count as shut.
+    As far as a label's takes tell its own way of speaking, what that and the way of all make up beside its own
+    expression; else what has the covariance of speech beside the expression's reference.
     """
-    means = {label: expression.means(label) for label in sorted(set(expression.names))}
-    faint = FAINT * np.mean(np.square(np.concatenate(list(means.values()))).sum(axis=1))
-    pairs = {label: _pair(own, field, faint) for label, own in means.items() if len(own) >= COMPARED}
-    parted = [field.parted(pairs[label][0]) if label in pairs else 0.0 for label in means]
-    within = max(LEAST_SEALED, float(np.quantile(parted, SEALED_LABELS)))
-    prior = sealed(local_prior(field, worn, expression.moment, config.length), field, within)
+    spoken = talk.spoken
+    prior = sealed(local_prior(field, talk.worn, expression.moment, config.length), field, labels.within)
 
     def beside(speech: Array, shape: Array) -> Array:
-        return _share(speech, sealed(shape + config.trust * prior, field, within))
+        return _share(speech, sealed(shape + config.trust * prior, field, labels.within))
 
     some, little = (_share(part * SPEECH_IN_EXPRESSION * spoken, prior) for part in (1.0, 0.1))
-    moments = {label: _moment(_reference(own, some, little)) for label, own in means.items()}
+    names = sorted(set(expression.names))
+    moments = {name: _moment(_reference(means_of(expression.named(name)), some, little)) for name in names}
     moments[""] = np.mean(list(moments.values()), axis=0)
     maps = {label: beside(SPEECH_BESIDE_REFERENCE * spoken, moment) for label, moment in moments.items()}
-    for label, (face, talk) in pairs.items():
-        said = _moment(talk) + variety(talk, field) + ANY_SPEECH * spoken
-        own = beside(said, _moment(face) + variety(face, field))
-        maps[label] = maps[label] + _certainty(face, talk) / 2 * (own - maps[label])
+    for label, (face, said) in labels.pairs.items():
+        own = beside(_alike(said, field) + ANY_SPEECH * spoken, _alike(face, field))
+        maps[label] = maps[label] + _certainty(face, said) * (own - maps[label])
     return maps
 
 
@@ -230,25 +271,51 @@ def _reference(means: Array, some: Array, little: Array) -> Array:
     return shape - shape @ little
 
 
-def _pair(means: Array, field: Field, faint: float) -> tuple[Array, Array]:
+def _pair(takes: Sequence[Array], field: Field, faint: float) -> tuple[Array, Array]:
     """A label's expression (P,) and way of speaking (P,): its takes are one of each, in amounts of their own.
 
     What differs most between takes equally strong is how much speech is in them, and there is none in those that
     have least. Eyes and brows tell the strength, since speech does not move them; below the energy `faint` they hardly
-    do.
+    do. People differ too, but not within a take: so the way of speaking is made of the takes' mean and of what comes
+    and goes at times of its own, as long as these hold most of how takes differ.
     """
+    means = means_of(takes)
     typical = means.mean(axis=0)
     aloft = typical - typical @ field.lower
     strength = np.clip((means @ aloft + faint) / (typical @ aloft + faint), *STRENGTHS)
     unit = means / (strength / strength.mean())[:, None]
     middle = unit.mean(axis=0)
-    growth = np.linalg.svd(unit - middle, full_matrices=False)[2][0]
+    beyond = unit - middle
+    growth = _widest(beyond)
+    timed = _own_time(takes, field)
+    if timed @ timed > OWN_TIME * np.square(means).sum(axis=1).mean():
+        plane = np.linalg.qr(np.stack([middle @ field.below, timed], axis=1))[0]
+        inside = plane @ _widest(beyond @ plane)
+        if np.square(beyond @ inside).sum() > TIMING_TELLS * np.square(beyond @ growth).sum():
+            growth = inside
     if (growth @ field.parting) @ (middle @ field.parting) < 0:
         growth = -growth  # speech parts the lips
-    amount = (unit - middle) @ growth
+    amount = beyond @ growth
     least = np.quantile(amount, CLEANEST)
     talk = growth @ field.below
     return middle + least * growth, talk * np.sqrt(np.square(amount - least).mean())
+
+
+def _own_time(takes: Sequence[Array], field: Field) -> Array:
+    """(P,): how the lower faces of one take differ most from multiples of their mean, root mean square."""
+    moment = np.zeros_like(field.lower)
+    for take in takes:
+        lower = take @ field.below
+        mean = weighted_mean(lower)
+        apart = lower - np.outer(lower @ mean, mean) / max(float(mean @ mean), 1e-12)
+        moment += apart.T @ apart / (len(take) * len(takes))
+    power, axes = np.linalg.eigh(moment)
+    return axes[:, -1] * np.sqrt(max(float(power[-1]), 0.0))
+
+
+def _widest(rows: Array) -> Array:
+    """(P,) unit direction in which rows (n, P) are largest."""
+    return np.linalg.svd(rows, full_matrices=False)[2][0]
 
 
 def _certainty(expression: Array, talk: Array) -> float:
@@ -263,6 +330,11 @@ def _growth(amount: Array, rows: Array) -> Array:
     return beyond @ rows / max(float(beyond @ beyond), 1e-12)
 
 
+def means_of(takes: Sequence[Array]) -> Array:
+    """Mean frame (n, P) of each take."""
+    return np.stack([weighted_mean(take) for take in takes])
+
+
 def weighted_mean(take: Array) -> Array:
     """Mean frame, each frame counting by its amplitude."""
     amplitude = np.sqrt(np.square(take).sum(axis=1)) + 1e-12
@@ -271,6 +343,11 @@ def weighted_mean(take: Array) -> Array:
 
 def _moment(shape: Array) -> Array:
     return np.outer(shape, shape)
+
+
+def _alike(shape: Array, field: Field) -> Array:
+    """Second moment (P, P) of a shape (P,) as many people show it."""
+    return _moment(shape) + variety(shape, field)
 
 
 def _tensor(matrix: Array) -> Tensor:
