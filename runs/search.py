@@ -28,9 +28,10 @@ from visemo.evaluate.places import SHOWING
 from visemo.face.library import load_face
 from visemo.models.audio_encoder import STEP, AudioEncoderConfig, MelEncoder
 from visemo.training.corpus import Corpus, Recording, thin
+from visemo.training.group import Group, weighted_mean
 from visemo.training.pca import MotionBasis, principal_motion
 from visemo.training.prior import spread
-from visemo.training.split import Group, Split, SplitConfig, weighted_mean
+from visemo.training.split import Split, SplitConfig
 from visemo.units import FPS, MM_PER_M
 
 Array = NDArray[np.floating]

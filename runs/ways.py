@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 
 import numpy as np
 import scipy.linalg
@@ -15,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from visemo.face.face import Face
-from visemo.training import prior
+from visemo.training import labels, prior
 from visemo.training import split as closed
+from visemo.training.group import Group
 from visemo.training.pca import MotionBasis
 from visemo.training.prior import Field, sealed, spread
-from visemo.training.split import Group, Split, SplitConfig, closed_form_split
+from visemo.training.split import Split, SplitConfig, closed_form_split
 
 Array = NDArray[np.floating]
 VERTICES = 1200  # at which ways are measured
@@ -50,11 +52,16 @@ def some(group: Group, rows: Sequence[int]) -> Group:
     return Group([group.takes[k] for k in rows], [group.names[k] for k in rows])
 
 
+def home_of(name: str) -> ModuleType:
+    """Where the closed form looks a step or a constant up."""
+    return next(module for module in (closed, labels, prior) if hasattr(module, name))
+
+
 def ours(config: SplitConfig | None = None, **constants: float) -> Way:
     """The closed form with other settings."""
 
     def way(material: Material) -> Split:
-        homes = {name: closed if hasattr(closed, name) else prior for name in constants}
+        homes = {name: home_of(name) for name in constants}
         kept = {name: getattr(home, name) for name, home in homes.items()}
         try:
             for name, home in homes.items():
@@ -71,12 +78,13 @@ def without_rule(name: str, stand_in: Callable) -> Way:
     """The closed form with one of its steps replaced."""
 
     def way(material: Material) -> Split:
-        step = getattr(closed, name)
+        home = home_of(name)
+        step = getattr(home, name)
         try:
-            setattr(closed, name, stand_in)
+            setattr(home, name, stand_in)
             return closed_form_split(material.face, material.motion, material.speech, material.expression)
         finally:
-            setattr(closed, name, step)
+            setattr(home, name, step)
 
     return way
 
@@ -247,8 +255,8 @@ def two_shapes_known(material: Material) -> Split:
 def talk_by_itself(material: Material) -> Split:
     """The closed form, with what faces show in talk read from talk alone."""
 
-    def alone(labels: closed.Labels, field: Field, talk: closed.Talk) -> Array:
-        return told(closed.Labels({}, labels.within), field, talk)
+    def alone(own: labels.Labels, field: Field, talk: closed.Talk) -> Array:
+        return told(labels.Labels({}, own.within), field, talk)
 
     told = closed.expression_in_talk
     return without_rule("expression_in_talk", alone)(material)
@@ -259,8 +267,8 @@ WAYS: dict[str, Way] = {
     "talk known, expressions by the closed form": known("slow"),
     "expressions known, talk by the closed form": known("spoken"),
     "both shapes of each label known": two_shapes_known,
-    "references alone": without_rule("_certainty", lambda face, talk: 0.0),
-    "the mean of references and pairs": without_rule("_certainty", lambda face, talk: 0.5),
+    "references alone": without_rule("certainty", lambda face, talk: 0.0),
+    "the mean of references and pairs": without_rule("certainty", lambda face, talk: 0.5),
     "times within takes not looked at": ours(OWN_TIME=1e9),
     "what faces show in talk read from talk alone": talk_by_itself,
     **{f"lips parted within {mm:g} mm": ours(LEAST_SEALED=mm, SEALED_LABELS=0.0) for mm in (0.3, 1.5)},

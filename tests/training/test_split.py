@@ -6,21 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from visemo.training.group import Group, means_of
+from visemo.training.labels import Labels, _pair, certainty, reference
 from visemo.training.pca import principal_motion
 from visemo.training.prior import Field, sealed, variety
-from visemo.training.split import (
-    Group,
-    Labels,
-    SplitConfig,
-    Talk,
-    _certainty,
-    _pair,
-    _reference,
-    closed_form_split,
-    expression_in_talk,
-    means_of,
-    speech_and_expression,
-)
+from visemo.training.split import SplitConfig, Talk, closed_form_split, expression_in_talk, speech_and_expression
 from visemo.types import VisemoError
 
 SPEECH = ("jawOpen", "mouthPucker")
@@ -147,9 +137,9 @@ def test_a_reference_is_drawn_out_to_where_a_label_has_least_speech():
     ]
     share = np.diag([0.0, 0.8, 0, 0, 0, 0])  # knows the direction, not that it takes all
     means = means_of(takes)
-    found = _reference(means, share, np.zeros((6, 6)))
+    found = reference(means, share, np.zeros((6, 6)))
     assert found @ pure > 0.999 * np.linalg.norm(found)  # the mean of the takes has 0.86
-    alone = _reference(means[:1], share, np.zeros((6, 6)))
+    alone = reference(means[:1], share, np.zeros((6, 6)))
     assert alone @ pure > 0.99 * np.linalg.norm(alone)  # a single take is its own reference
 
 
@@ -221,10 +211,10 @@ def test_what_faces_show_in_talk_is_some_of_what_they_show_in_expressions(tiny_f
 
 def test_takes_tell_a_way_of_speaking_as_far_as_they_differ_more_than_people_do():
     smile, none = np.array([3.0, 4.0]), np.zeros(2)
-    assert _certainty(smile, none) == 0  # a single take, or takes all alike
-    assert _certainty(smile, 0.03**0.5 * smile[::-1]) == pytest.approx(0.5)
-    assert 0.97 < _certainty(smile, smile) < 1
-    assert _certainty(none, none) == 0  # a neutral face
+    assert certainty(smile, none) == 0  # a single take, or takes all alike
+    assert certainty(smile, 0.03**0.5 * smile[::-1]) == pytest.approx(0.5)
+    assert 0.97 < certainty(smile, smile) < 1
+    assert certainty(none, none) == 0  # a neutral face
 
 
 def smooth_by_loops(field, energy, length):

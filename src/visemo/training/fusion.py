@@ -23,9 +23,10 @@ from visemo.models.fusion import Fusion, FusionConfig, MapEncoder
 from visemo.training.corpus import Corpus, Recording, thin
 from visemo.training.distributed import World, join
 from visemo.training.frames import CHUNK, FrameBatch, FramePool, draw_pool
+from visemo.training.group import Group
 from visemo.training.loop import Plan, choose_device, cosine, fit, open_run
 from visemo.training.pca import MotionBasis, principal_motion
-from visemo.training.split import Group, Split, SplitConfig, closed_form_split
+from visemo.training.split import Split, SplitConfig, closed_form_split
 from visemo.types import FloatArray, VisemoError
 from visemo.units import FPS, M_PER_MM, MM_PER_M
 

@@ -22,7 +22,7 @@ from visemo.evaluate.rivals.rival import TRIALS
 from visemo.evaluate.rivals.scene import named_pairs, read_scene, some, validation_pairs
 from visemo.models.fusion import FusionConfig, MapEncoder
 from visemo.training.corpus import Corpus
-from visemo.training.split import Group
+from visemo.training.group import Group
 from visemo.types import VisemoError
 
 

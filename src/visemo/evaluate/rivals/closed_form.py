@@ -8,7 +8,8 @@ import torch
 
 from visemo.evaluate.rivals.lessons import Lessons
 from visemo.evaluate.rivals.rival import Setting
-from visemo.training.split import Group, Split, SplitConfig, closed_form_split
+from visemo.training.group import Group
+from visemo.training.split import Split, SplitConfig, closed_form_split
 from visemo.types import FloatArray
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from visemo.training.corpus import Corpus, Recording
+from visemo.training.group import Group
 from visemo.training.pca import MotionBasis, principal_motion
-from visemo.training.split import Group
 from visemo.types import FloatArray
 from visemo.units import M_PER_MM, MM_PER_M
 

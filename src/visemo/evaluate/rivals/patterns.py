@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from visemo.evaluate.rivals.lessons import Lessons
 from visemo.evaluate.rivals.rival import Setting
-from visemo.training.split import HALF_SPAN, Group
+from visemo.training.group import Group
+from visemo.training.split import HALF_SPAN
 from visemo.types import FloatArray, VisemoError
 
 WEAKEST = 3e-4  # of the strongest direction's deviation: below it talk does not move
