@@ -116,7 +116,7 @@ def offsets(millimetres: float) -> Way:
 
 def by_sound(material: Material) -> Split:
     """Speech is what a linear function of the sound predicts, instead of what is fast."""
-    takes, speech = material.speech.takes, material.speech
+    takes = material.speech.takes
 
     def parts(_: Group, field: Field) -> closed.Talk:
         x = np.concatenate(material.sounds).astype(np.float64)
@@ -131,12 +131,7 @@ def by_sound(material: Material) -> Split:
         spoken = (patterns.T * np.clip(share / share.max(), 0, 1)) @ patterns
         return closed.Talk(spoken, whole - spoken)
 
-    kept = closed.speech_and_expression
-    try:
-        closed.speech_and_expression = parts
-        return closed_form_split(material.face, material.motion, speech, material.expression)
-    finally:
-        closed.speech_and_expression = kept
+    return without_rule("speech_and_expression", parts)(material)
 
 
 def independent(material: Material) -> Split:
